@@ -1,0 +1,175 @@
+/**
+ * Vector–Jacobian products: for each primitive, the cotangents of its inputs given the cotangent of its output.
+ *
+ * The table is total over the primitives; `null` marks an input that carries no gradient (indices, conditions).
+ * Composites may have a rule too, where it is shorter than that of their expansion; a test holds each against it.
+ * Rules are themselves graphs, so the gradient can be lowered, evaluated or differentiated again.
+ */
+
+import type { Composite, Primitive, Value, ValueOf } from '../graph/graph.ts'
+import { rope } from '../graph/composites.ts'
+import * as op from '../graph/ops.ts'
+
+export type Cotangents = readonly (Value | null)[]
+export type VjpRule<K extends Primitive | Composite> = (node: ValueOf<K>, cotangent: Value) => Cotangents
+
+const none = (): Cotangents => []
+const first = (node: { readonly inputs: readonly Value[] }): Value => op.at(node.inputs, 0)
+const second = (node: { readonly inputs: readonly Value[] }): Value => op.at(node.inputs, 1)
+
+/** An elementwise rule: cotangent times the derivative, written in the input x and the output y. */
+const elementwise =
+  (derivative: (x: Value, y: Value) => Value) =>
+  (node: ValueOf<Primitive>, cotangent: Value): Cotangents => [op.multiply(cotangent, derivative(first(node), node as Value))]
+
+/** A rule of two broadcast inputs: each side's cotangent, summed back to its own shape. */
+const broadcasting =
+  (sides: (a: Value, b: Value, cotangent: Value, y: Value) => readonly [Value, Value]) =>
+  (node: ValueOf<Primitive>, cotangent: Value): Cotangents => {
+    const [a, b] = [first(node), second(node)]
+    const [left, right] = sides(a, b, cotangent, node as Value)
+    return [op.sumTo(left, a.shape), op.sumTo(right, b.shape)]
+  }
+
+export const vjpRules = {
+  input: none,
+  parameter: none,
+  constant: none,
+  negate: (_, cotangent) => [op.negate(cotangent)],
+  exp: elementwise((_, y) => y),
+  log: (node, cotangent) => [op.divide(cotangent, first(node))],
+  sqrt: (node, cotangent) => [op.divide(op.multiply(cotangent, 0.5), node)],
+  reciprocal: elementwise((_, y) => op.negate(op.square(y))),
+  sin: elementwise((x) => op.cos(x)),
+  cos: elementwise((x) => op.negate(op.sin(x))),
+  tanh: elementwise((_, y) => op.subtract(1, op.square(y))),
+  erf: elementwise((x) => op.multiply(op.exp(op.negate(op.square(x))), 2 / Math.sqrt(Math.PI))),
+  sigmoid: elementwise((_, y) => op.multiply(y, op.subtract(1, y))),
+  abs: (node, cotangent) => [op.select(op.less(first(node), 0), op.negate(cotangent), cotangent)],
+  relu: (node, cotangent) => [op.select(op.less(0, first(node)), cotangent, 0)],
+  add: broadcasting((_a, _b, cotangent) => [cotangent, cotangent]),
+  subtract: broadcasting((_a, _b, cotangent) => [cotangent, op.negate(cotangent)]),
+  multiply: broadcasting((a, b, cotangent) => [op.multiply(cotangent, b), op.multiply(cotangent, a)]),
+  divide: broadcasting((_, b, cotangent, y) => {
+    const left = op.divide(cotangent, b)
+    return [left, op.negate(op.multiply(left, y))]
+  }),
+  maximum: broadcasting((a, b, cotangent) => {
+    const right = op.less(a, b)
+    return [op.select(right, 0, cotangent), op.select(right, cotangent, 0)]
+  }),
+  minimum: broadcasting((a, b, cotangent) => {
+    const left = op.less(a, b)
+    return [op.select(left, cotangent, 0), op.select(left, 0, cotangent)]
+  }),
+  less: () => [null, null],
+  equal: () => [null, null],
+  select: (node, cotangent) => {
+    const [condition, whenTrue, whenFalse] = [first(node), second(node), op.at(node.inputs, 2)]
+    return [
+      null,
+      op.sumTo(op.select(condition, cotangent, 0), whenTrue.shape),
+      op.sumTo(op.select(condition, 0, cotangent), whenFalse.shape),
+    ]
+  },
+  sum: (node, cotangent) => [op.broadcast(cotangent, first(node).shape)],
+  // Ties share the cotangent, so that the rule stays a true subgradient.
+  max: (node, cotangent) => {
+    const hits = op.select(op.equal(first(node), node), op.constant(1), 0)
+    return [op.multiply(hits, op.divide(cotangent, op.sum(hits, node.attributes.axes)))]
+  },
+  reshape: (node, cotangent) => [op.reshape(cotangent, first(node).shape)],
+  transpose: (node, cotangent) => [op.transpose(cotangent, inverse(node.attributes.permutation))],
+  broadcast: (node, cotangent) => [op.sumTo(cotangent, first(node).shape)],
+  slice: (node, cotangent) => {
+    const { starts, ends } = node.attributes
+    return [op.pad(cotangent, starts, ends.map((end, axis) => op.at(first(node).shape, axis) - end))]
+  },
+  pad: (node, cotangent) => [
+    node.attributes.before.reduce(
+      (x, start, axis) => op.slice(x, axis, start, start + op.at(first(node).shape, axis)),
+      cotangent,
+    ),
+  ],
+  concatenate: (node, cotangent) => {
+    let start = 0
+    return node.inputs.map((part) => {
+      const size = op.at(part.shape, node.attributes.axis)
+      start += size
+      return op.slice(cotangent, node.attributes.axis, start - size, start)
+    })
+  },
+  gather: (node, cotangent) => {
+    const { axis } = node.attributes
+    return [op.scatterAdd(cotangent, second(node), axis, op.at(first(node).shape, axis)), null]
+  },
+  scatterAdd: (node, cotangent) => [op.gather(cotangent, second(node), node.attributes.axis), null],
+  matmul: (node, cotangent) => [
+    op.sumTo(op.matmul(cotangent, op.swapLast(second(node))), first(node).shape),
+    op.sumTo(op.matmul(op.swapLast(first(node)), cotangent), second(node).shape),
+  ],
+  convolution: (node, cotangent) => [
+    convolutionInput(cotangent, second(node), node.attributes, spatial(first(node))),
+    convolutionKernel(first(node), cotangent, node.attributes, spatial(second(node))),
+  ],
+  // Linear in both inputs; the adjoints of an adjoint are the map itself and the kernel's adjoint with roles swapped.
+  convolutionInput: (node, cotangent) => [
+    op.convolution(cotangent, second(node), node.attributes.stride, node.attributes.padding),
+    convolutionKernel(cotangent, first(node), node.attributes, spatial(second(node))),
+  ],
+  convolutionKernel: (node, cotangent) => [
+    convolutionInput(second(node), cotangent, node.attributes, spatial(first(node))),
+    op.convolution(first(node), cotangent, node.attributes.stride, node.attributes.padding),
+  ],
+  cast: (node, cotangent) => [op.cast(cotangent, first(node).dtype)],
+  stopGradient: () => [null],
+} as const satisfies { readonly [K in Primitive]: VjpRule<K> }
+
+/** Rules that beat the gradient of the expansion; composites without one are differentiated through it. */
+export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
+  softmax: (node, cotangent) => {
+    const weighted = op.multiply(cotangent, node)
+    return [op.subtract(weighted, op.multiply(node, op.sum(weighted, [-1])))]
+  },
+  layerNorm: (node, cotangent) => {
+    const x = first(node)
+    const variance = op.subtract(op.mean(op.square(x), [-1]), op.square(op.mean(x, [-1])))
+    const inner = op.add(op.multiply(node, op.mean(op.multiply(cotangent, node), [-1])), op.mean(cotangent, [-1]))
+    return [op.multiply(op.subtract(cotangent, inner), inverseRoot(variance, node.attributes.epsilon))]
+  },
+  rmsNorm: (node, cotangent) => {
+    const [x, scale] = [first(node), second(node)]
+    const root = inverseRoot(op.mean(op.square(x), [-1]), node.attributes.epsilon)
+    const scaled = op.multiply(x, root)
+    const inner = op.multiply(cotangent, scale)
+    const along = op.multiply(scaled, op.mean(op.multiply(inner, scaled), [-1]))
+    return [op.multiply(op.subtract(inner, along), root), op.sumTo(op.multiply(cotangent, scaled), scale.shape)]
+  },
+  // relu(x) is already zero where the mask would be.
+  squaredRelu: (node, cotangent) => [op.multiply(op.multiply(cotangent, 2), op.relu(first(node)))],
+  // A rotation: its transpose turns the other way. The tables are constants and carry no gradient.
+  rope: (node, cotangent) => [
+    rope(cotangent, second(node), op.negate(op.at(node.inputs, 2)), node.attributes.heads),
+    null,
+    null,
+  ],
+}
+
+const inverseRoot = (x: Value, epsilon: number): Value => op.reciprocal(op.sqrt(op.add(x, epsilon)))
+
+type Stride = Pick<ValueOf<'convolution'>['attributes'], 'stride' | 'padding'>
+
+function convolutionInput(cotangent: Value, kernel: Value, { stride, padding }: Stride, size: readonly [number, number]): Value {
+  return op.primitive('convolutionInput', [cotangent, kernel], { stride, padding, size })
+}
+
+function convolutionKernel(x: Value, cotangent: Value, { stride, padding }: Stride, size: readonly [number, number]): Value {
+  return op.primitive('convolutionKernel', [x, cotangent], { stride, padding, size })
+}
+
+const spatial = (x: Value): readonly [number, number] => [op.at(x.shape, 2), op.at(x.shape, 3)]
+
+function inverse(permutation: readonly number[]): number[] {
+  return permutation.map((_, axis) => permutation.indexOf(axis))
+}
+

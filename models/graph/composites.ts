@@ -1,0 +1,133 @@
+/**
+ * Composites: what networks are made of, written once in primitives.
+ *
+ * A composite is one value with its meaning attached: `expansion(value)` gives the primitives, remembered, so that a
+ * gradient and a lowering that both expand a value share every intermediate. The lowering may emit a runtime's fused
+ * operator instead; autodiff/vjp.ts may hold a shorter rule than the expansion's own.
+ *
+ * RMS norm: Zhang & Sennrich 2019 (1910.07467). GELU: Hendrycks & Gimpel 2016 (1606.08415). RoPE: Su et al. 2021
+ * (2104.09864), halves rotated against each other, the layout of the fused operator. Attention: Vaswani et al. 2017.
+ */
+
+import { type Composite, type CompositeAttributes, scopeName, type Value, type ValueOf, value } from './graph.ts'
+import * as op from './ops.ts'
+
+type Expansion<K extends Composite> = (inputs: readonly Value[], attributes: CompositeAttributes[K]) => Value
+
+const expansions = {
+  softmax: (inputs) => {
+    const x = op.at(inputs, 0)
+    const powers = op.exp(op.subtract(x, op.max(x, [-1])))
+    return op.divide(powers, op.sum(powers, [-1]))
+  },
+  layerNorm: (inputs, { epsilon }) => {
+    const x = op.at(inputs, 0)
+    const centred = op.subtract(x, op.mean(x, [-1]))
+    return op.divide(centred, op.sqrt(op.add(op.mean(op.square(centred), [-1]), epsilon)))
+  },
+  rmsNorm: (inputs, { epsilon }) => {
+    const x = op.at(inputs, 0)
+    const scaled = op.divide(x, op.sqrt(op.add(op.mean(op.square(x), [-1]), epsilon)))
+    return op.multiply(scaled, op.at(inputs, 1))
+  },
+  squaredRelu: (inputs) => op.square(op.relu(op.at(inputs, 0))),
+  gelu: (inputs, { approximate }) => {
+    const x = op.at(inputs, 0)
+    if (approximate === 'none') return op.multiply(op.multiply(x, 0.5), op.add(op.erf(op.multiply(x, Math.SQRT1_2)), 1))
+    const cubic = op.add(x, op.multiply(op.multiply(op.square(x), x), 0.044715))
+    return op.multiply(op.multiply(x, 0.5), op.add(op.tanh(op.multiply(cubic, Math.sqrt(2 / Math.PI))), 1))
+  },
+  rope: (inputs, { heads }) => {
+    const [x, cos, sin] = [op.at(inputs, 0), op.at(inputs, 1), op.at(inputs, 2)]
+    const [batch, length, width] = [op.at(x.shape, 0), op.at(x.shape, 1), op.at(x.shape, 2)]
+    const split = op.reshape(x, [batch, length, heads, width / heads]) //               [B, T, H, d]
+    const [first, second] = halves(split)
+    const c = op.reshape(cos, [1, length, 1, width / heads / 2])
+    const s = op.reshape(sin, [1, length, 1, width / heads / 2])
+    const turned = op.concatenate(
+      [
+        op.subtract(op.multiply(first, c), op.multiply(second, s)),
+        op.add(op.multiply(second, c), op.multiply(first, s)),
+      ],
+      -1,
+    )
+    return op.reshape(turned, x.shape)
+  },
+  attention: (inputs, { heads, masked }) => {
+    const [query, key, content] = [op.at(inputs, 0), op.at(inputs, 1), op.at(inputs, 2)]
+    const width = op.at(query.shape, 2) / heads
+    const q = intoHeads(op.multiply(query, 1 / Math.sqrt(width)), heads) //             [B, H, T, d]
+    const logits = op.matmul(q, op.swapLast(intoHeads(key, heads))) //                  [B, H, T, S]
+    const weights = softmax(masked ? op.add(logits, op.at(inputs, 3)) : logits)
+    return outOfHeads(op.matmul(weights, intoHeads(content, heads))) //                 [B, T, D]
+  },
+} as const satisfies { readonly [K in Composite]: Expansion<K> }
+
+const remembered = new WeakMap<Value, Value>()
+
+export function isComposite(node: Value): node is ValueOf<Composite> & Value {
+  return Object.hasOwn(expansions, node.op)
+}
+
+/** The composite written out; the same value is given every time, so intermediates are shared. */
+export function expansion(node: ValueOf<Composite>): Value {
+  const known = remembered.get(node as Value)
+  if (known !== undefined) return known
+  const rule = expansions[node.op] as Expansion<Composite>
+  const written = rule(node.inputs, node.attributes as never)
+  remembered.set(node as Value, written)
+  return written
+}
+
+/** Softmax over the last axis. */
+export const softmax = (x: Value): Value => value('softmax', [x], {}, x.shape)
+
+/** Layer norm over the last axis without affine parameters. */
+export const layerNorm = (x: Value, epsilon = 1e-6): Value => value('layerNorm', [x], { epsilon }, x.shape)
+
+/** RMS norm over the last axis, times a learned scale [D]. */
+export const rmsNorm = (x: Value, scale: Value, epsilon = 1e-6): Value =>
+  value('rmsNorm', [x, scale], { epsilon }, x.shape)
+
+/** relu(x)²: as good as GELU in small transformers and far cheaper to differentiate (So et al. 2021, 2109.08668). */
+export const squaredRelu = (x: Value): Value => value('squaredRelu', [x], {}, x.shape)
+
+export const gelu = (x: Value, approximate: 'tanh' | 'none' = 'tanh'): Value =>
+  value('gelu', [x], { approximate }, x.shape)
+
+/**
+ * Rotates each head's halves by position. x [B, T, heads·d]; cos and sin [T, d/2].
+ * Row t, pair m holds the cosine (sine) of the angle of pair m at token t; the layout of axes is the caller's.
+ */
+export function rope(x: Value, cos: Value, sin: Value, heads: number): Value {
+  const half = op.at(x.shape, 2) / heads / 2
+  if (!Number.isInteger(half)) throw new RangeError(`${scopeName()}: rope over [${x.shape}] wants an even head of ${heads}`)
+  return value('rope', [x, cos, sin], { heads }, x.shape)
+}
+
+/**
+ * Scaled dot-product attention. query [B, T, D], key and content [B, S, D]; `bias`, if given, is added to the logits
+ * and broadcasts to [B, heads, T, S].
+ */
+export function attention(query: Value, key: Value, content: Value, heads: number, bias?: Value): Value {
+  if (op.at(query.shape, 2) % heads !== 0) {
+    throw new RangeError(`${scopeName()}: attention of width ${query.shape[2]} does not divide into ${heads} heads`)
+  }
+  const inputs = bias === undefined ? [query, key, content] : [query, key, content, bias]
+  return value('attention', inputs, { heads, masked: bias !== undefined }, query.shape)
+}
+
+function halves(x: Value): readonly [Value, Value] {
+  const [first, second] = op.split(x, 2, -1)
+  return [first as Value, second as Value]
+}
+
+function intoHeads(x: Value, heads: number): Value {
+  const [batch, length, width] = [op.at(x.shape, 0), op.at(x.shape, 1), op.at(x.shape, 2)]
+  return op.transpose(op.reshape(x, [batch, length, heads, width / heads]), [0, 2, 1, 3])
+}
+
+function outOfHeads(x: Value): Value {
+  const [batch, heads, length, width] = [op.at(x.shape, 0), op.at(x.shape, 1), op.at(x.shape, 2), op.at(x.shape, 3)]
+  return op.reshape(op.transpose(x, [0, 2, 1, 3]), [batch, length, heads * width])
+}

@@ -1,0 +1,153 @@
+/**
+ * The spacetime-patch diffusion transformer: noisy latents, a time per frame and a text to a prediction.
+ *
+ * Peebles & Xie 2022 (2212.09748) for adaLN-Zero; text by cross-attention with a silent start and by its mean in the
+ * modulation; rotary positions over frame, row and column; RMS-normalised queries and keys. One set of weights serves
+ * every size and length, since nothing but the rotary tables depends on them. A frame of its own time (0 where it is
+ * given clean) makes image and video prompting the same network. Knows no schedule and no sampler.
+ *
+ *   B batch · C latent channels · F latent frames · H, W latent sides · p patch · S = H/p · W/p · T = F · S · D width
+ */
+
+import { scope, type Value } from '../graph/graph.ts'
+import { gelu, layerNorm, squaredRelu } from '../graph/composites.ts'
+import * as op from '../graph/ops.ts'
+import { crossAttention, type RotaryTables, selfAttention } from '../nn/attention.ts'
+import { type RotaryShares, rotaryTables } from '../nn/embedding.ts'
+import { feedForward, linear } from '../nn/linear.ts'
+
+export interface DitConfig {
+  readonly channels: number
+  readonly patch: number
+  readonly width: number
+  readonly depth: number
+  readonly heads: number
+  /** Width of the text embeddings. */
+  readonly textWidth: number
+  /** Width of the sinusoidal features of time and guidance. */
+  readonly featureWidth: number
+  readonly activation: 'gelu' | 'squaredRelu'
+  readonly rotaryShares: RotaryShares
+  readonly rotaryBase: number
+  /** Whether the guidance scale is an input: the distilled student's way (Meng et al. 2022, 2210.03142). */
+  readonly guided: boolean
+}
+
+export interface DitInputs {
+  readonly latents: Value //    [B, C, F, H, W]
+  readonly time: Value //       [B, F, featureWidth]  sinusoids of the noise angle
+  readonly text: Value //       [B, L, textWidth]
+  readonly pooled: Value //     [B, textWidth]        mean over the words
+  readonly textBias: Value //   [B, 1, 1, L]          0 for a word, very negative for padding
+  readonly guidance?: Value //  [B, featureWidth]     sinusoids of the guidance scale
+}
+
+/** The prediction, [B, C, F, H, W]. Exactly zero at initialisation. */
+export function dit(config: DitConfig, { latents, time, text, pooled, textBias, guidance }: DitInputs): Value {
+  const { width, patch } = config
+  const [, , frames, height, columns] = latents.shape as [number, number, number, number, number]
+  const grid = { frames, height: height / patch, width: columns / patch }
+  const rotary = rotaryTables(grid, config.rotaryShares, config.rotaryBase)
+  const condition = conditioning(config, time, pooled, guidance) //                     [B, F, D]
+
+  let hidden = linear('patch', patchify(latents, patch), width) //                      [B, T, D]
+  for (let index = 0; index < config.depth; index++) {
+    hidden = scope(`layers.${index}`, () => layer(config, hidden, condition, { text, textBias, rotary }))
+  }
+  const [shift, scale] = modulation('final', condition, width, 2) as [Value, Value] //  [B, F, 1, D]
+  const tokens = linear('out', modulate(layerNorm(hidden), shift, scale), patch * patch * config.channels, { gain: 0 })
+  return unpatchify(tokens, latents.shape, patch)
+}
+
+/** One transformer layer: attend, read the text, think. */
+function layer(config: DitConfig, x: Value, condition: Value, { text, textBias, rotary }: LayerContext): Value {
+  const { width, heads } = config
+  const [b1, s1, g1, b2, s2, g2] = modulation('modulation', condition, width, 6) as Six // [B, F, 1, D]
+  const activation = config.activation === 'gelu' ? gelu : squaredRelu
+  const attended = selfAttention('attention', modulate(layerNorm(x), b1, s1), { heads, rotary })
+  const seen = gated(x, g1, attended) //                                                [B, T, D]
+  const read = crossAttention('text', layerNorm(seen), text, { heads, bias: textBias, gain: 0 })
+  const told = op.add(seen, read) //                                                    [B, T, D]
+  return gated(told, g2, feedForward('mlp', modulate(layerNorm(told), b2, s2), 4 * width, width, activation))
+}
+
+interface LayerContext {
+  readonly text: Value
+  readonly textBias: Value
+  readonly rotary: RotaryTables
+}
+
+type Six = [Value, Value, Value, Value, Value, Value]
+
+/** What every layer is modulated by: the frame's time, the mean of the text and, for a student, the guidance scale. */
+function conditioning(config: DitConfig, time: Value, pooled: Value, guidance: Value | undefined): Value {
+  const { width } = config
+  const [batch] = time.shape as [number]
+  const perClip = (x: Value) => op.reshape(x, [batch, 1, width])
+  const level = feedForward('time', time, width, width, op.silu) //                     [B, F, D]
+  const told = op.add(level, perClip(linear('pooled', pooled, width)))
+  if (!config.guided) return told
+  if (guidance === undefined) throw new TypeError('dit: this network takes a guidance input; feed it its sinusoids')
+  return op.add(told, perClip(feedForward('guidance', guidance, width, width, op.silu, 0)))
+}
+
+/** `parts` vectors per frame from the conditioning, zero at initialisation; each [B, F, 1, D]. */
+function modulation(name: string, condition: Value, width: number, parts: number): Value[] {
+  const [batch, frames] = condition.shape as [number, number]
+  const all = linear(name, op.silu(condition), parts * width, { gain: 0 })
+  return op.split(all, parts, -1).map((part) => op.reshape(part, [batch, frames, 1, width]))
+}
+
+/** x·(1 + scale) + shift, frame by frame. x [B, T, D], shift and scale [B, F, 1, D]. */
+function modulate(x: Value, shift: Value, scale: Value): Value {
+  return op.reshape(op.add(op.multiply(byFrame(x, shift), op.add(scale, 1)), shift), x.shape)
+}
+
+/** x + gate·branch, frame by frame. */
+function gated(x: Value, gate: Value, branch: Value): Value {
+  return op.add(x, op.reshape(op.multiply(byFrame(branch, gate), gate), x.shape))
+}
+
+function byFrame(x: Value, vector: Value): Value {
+  const [batch, frames, , width] = vector.shape as [number, number, number, number]
+  return op.reshape(x, [batch, frames, op.at(x.shape, 1) / frames, width])
+}
+
+/** [B, C, F, H, W] → [B, T, C·p·p]. */
+export function patchify(latents: Value, patch: number): Value {
+  const [batch, channels, frames, height, width] = latents.shape as [number, number, number, number, number]
+  const [rows, columns] = [height / patch, width / patch]
+  if (!Number.isInteger(rows) || !Number.isInteger(columns)) {
+    throw new RangeError(`dit: latents of ${height}×${width}, allowed are multiples of the patch ${patch}`)
+  }
+  const split = op.reshape(latents, [batch, channels, frames, rows, patch, columns, patch])
+  const tokens = op.transpose(split, [0, 2, 3, 5, 1, 4, 6])
+  return op.reshape(tokens, [batch, frames * rows * columns, channels * patch * patch])
+}
+
+/** The inverse of patchify. */
+export function unpatchify(tokens: Value, shape: Value['shape'], patch: number): Value {
+  const [batch, channels, frames, height, width] = shape as [number, number, number, number, number]
+  const split = op.reshape(tokens, [batch, frames, height / patch, width / patch, channels, patch, patch])
+  return op.reshape(op.transpose(split, [0, 4, 1, 2, 5, 3, 6]), shape)
+}
+
+const common = {
+  channels: 16,
+  patch: 2,
+  textWidth: 256,
+  featureWidth: 128,
+  activation: 'squaredRelu',
+  rotaryBase: 100,
+  guided: false,
+} as const
+
+/** The sizes, by name. Parameters without the text encoder: about 9 M, 30 M, 100 M. */
+export const ditSizes = {
+  tiny: { ...common, width: 64, depth: 2, heads: 2, rotaryShares: [4, 6, 6] },
+  nano: { ...common, width: 256, depth: 6, heads: 4, rotaryShares: [8, 12, 12] },
+  small: { ...common, width: 384, depth: 9, heads: 6, rotaryShares: [8, 12, 12] },
+  base: { ...common, width: 640, depth: 11, heads: 10, rotaryShares: [8, 12, 12] },
+} as const satisfies Record<string, DitConfig>
+
+export type DitSize = keyof typeof ditSizes

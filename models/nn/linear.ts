@@ -1,0 +1,40 @@
+/**
+ * Affine maps over the last axis, and the small feed-forward block built from two of them.
+ *
+ * Weights are stored [out, in], the layout of every released checkpoint. Leading axes are folded into one, so that
+ * forward and gradient are rank-2 products, which the lowering turns into single Gemms.
+ */
+
+import { type Initializer, parameter, scope, sizeOf, type Value } from '../graph/graph.ts'
+import * as op from '../graph/ops.ts'
+
+export interface LinearOptions {
+  readonly bias?: boolean
+  /** Multiplies the standard deviation 1/√in of a fresh weight; 0 starts at zero, as adaLN-Zero wants. */
+  readonly gain?: number
+}
+
+/** x [..., in] → [..., out]; parameters `weight` [out, in] and `bias` [out] under `name`. */
+export function linear(name: string, x: Value, out: number, { bias = true, gain = 1 }: LinearOptions = {}): Value {
+  return scope(name, () => {
+    const lead = x.shape.slice(0, -1)
+    const width = op.at(x.shape, x.shape.length - 1)
+    const initializer: Initializer = gain === 0 ? { kind: 'zeros' } : { kind: 'normal', scale: gain / Math.sqrt(width) }
+    const weight = parameter('weight', [out, width], initializer)
+    const product = op.matmul(op.reshape(x, [sizeOf(lead), width]), op.swapLast(weight))
+    const shifted = bias ? op.add(product, parameter('bias', [out], { kind: 'zeros' })) : product
+    return op.reshape(shifted, [...lead, out])
+  })
+}
+
+/** Two linear maps around an activation: x [..., D] → [..., out]. */
+export function feedForward(
+  name: string,
+  x: Value,
+  hidden: number,
+  out: number,
+  activation: (x: Value) => Value,
+  gain = 1,
+): Value {
+  return scope(name, () => linear('down', activation(linear('up', x, hidden)), out, { gain }))
+}

@@ -1,0 +1,326 @@
+/**
+ * From values to ONNX nodes: one rule per primitive, one fused operator per composite.
+ *
+ * Static shapes only, no shape arithmetic, so nothing but the network reaches an execution provider. Parameters become
+ * initializers that point into weight files as they are (external data), or inputs when training feeds them. Knows no
+ * protobuf (encode.ts) and no runtime.
+ *
+ * Three forms are recognised where ORT has an operator that saves a pass over memory: a rank-2 product is a Gemm with
+ * its transposes and bias taken in, and a sum of squares is ReduceSumSquare.
+ */
+
+import { compositeRules } from '../autodiff/vjp.ts'
+import {
+  type Composite,
+  type DType,
+  type Graph,
+  type Primitive,
+  type Shape,
+  topologicalOrder,
+  type Value,
+  type ValueOf,
+} from '../graph/graph.ts'
+import { isComposite } from '../graph/composites.ts'
+import * as op from '../graph/ops.ts'
+import { rewrite } from '../graph/passes.ts'
+import type { OnnxAttribute, OnnxBytes, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
+
+/** Where a parameter's stored bytes lie; float16 storage is cast to float32 when the session is created. */
+export interface StoredTensor {
+  readonly dtype: 'float32' | 'float16'
+  readonly data: OnnxBytes
+}
+
+export interface LowerOptions {
+  /** Finds a parameter's bytes. Left out, parameters are inputs of the model, as training wants. */
+  readonly stored?: (name: string, shape: Shape) => StoredTensor
+  /** Which composites become fused operators; the rest are written out. */
+  readonly fuse?: (composite: Composite) => boolean
+}
+
+/** Keeps whole what the gradient keeps whole, so forward and backward share their intermediates. */
+export const fuseForTraining = (composite: Composite): boolean =>
+  compositeRules[composite] !== undefined && fusedRules[composite] !== null
+
+interface Emitter {
+  /** The ONNX name of a value. */
+  readonly name: (node: Value) => string
+  /** How often a value is used. */
+  readonly uses: (node: Value) => number
+  /** Appends an operator and returns its output's name. */
+  readonly emit: (type: string, inputs: readonly string[], attributes?: OnnxNode['attributes'], domain?: OnnxNode['domain']) => string
+  readonly integers: (values: readonly number[]) => string
+  readonly floats: (data: ArrayLike<number>, shape: Shape) => string
+}
+
+type LowerRule<K extends Primitive | Composite> = (node: ValueOf<K>, emitter: Emitter) => string
+
+const integer = (value: number): OnnxAttribute => ({ kind: 'integer', value })
+const integers = (value: readonly number[]): OnnxAttribute => ({ kind: 'integers', value })
+const float = (value: number): OnnxAttribute => ({ kind: 'float', value })
+
+const direct =
+  (type: string) =>
+  (node: ValueOf<Primitive>, { emit, name }: Emitter): string =>
+    emit(type, node.inputs.map(name))
+
+const first = (node: { readonly inputs: readonly Value[] }): Value => op.at(node.inputs, 0)
+const second = (node: { readonly inputs: readonly Value[] }): Value => op.at(node.inputs, 1)
+
+const lowerRules = {
+  input: (node) => node.attributes.name,
+  parameter: (node) => node.attributes.name,
+  constant: (node, { floats, integers: longs }) =>
+    node.dtype === 'int32' ? longs(Array.from(node.attributes.data)) : floats(node.attributes.data, node.shape),
+  negate: direct('Neg'),
+  exp: direct('Exp'),
+  log: direct('Log'),
+  sqrt: direct('Sqrt'),
+  reciprocal: direct('Reciprocal'),
+  sin: direct('Sin'),
+  cos: direct('Cos'),
+  tanh: direct('Tanh'),
+  erf: direct('Erf'),
+  sigmoid: direct('Sigmoid'),
+  abs: direct('Abs'),
+  relu: direct('Relu'),
+  add: (node, emitter) => gemmWithBias(node, emitter) ?? direct('Add')(node, emitter),
+  subtract: direct('Sub'),
+  multiply: direct('Mul'),
+  divide: direct('Div'),
+  maximum: direct('Max'),
+  minimum: direct('Min'),
+  less: direct('Less'),
+  equal: direct('Equal'),
+  select: direct('Where'),
+  sum: (node, emitter) => {
+    const inner = first(node)
+    const squared = inner.op === 'multiply' && inner.inputs[0] === inner.inputs[1]
+    const [type, x] = squared ? (['ReduceSumSquare', first(inner)] as const) : (['ReduceSum', inner] as const)
+    return emitter.emit(type, [emitter.name(x), emitter.integers(node.attributes.axes)], { keepdims: integer(1) })
+  },
+  max: (node, { emit, name, integers: longs }) =>
+    emit('ReduceMax', [name(first(node)), longs(node.attributes.axes)], { keepdims: integer(1) }),
+  reshape: (node, { emit, name, integers: longs }) => emit('Reshape', [name(first(node)), longs(node.shape)]),
+  transpose: (node, { emit, name }) =>
+    emit('Transpose', [name(first(node))], { perm: integers(node.attributes.permutation) }),
+  broadcast: (node, { emit, name, integers: longs }) => emit('Expand', [name(first(node)), longs(node.shape)]),
+  slice: (node, { emit, name, integers: longs }) => {
+    const { starts, ends } = node.attributes
+    const axes = starts.map((_, axis) => axis).filter((axis) => starts[axis] !== 0 || ends[axis] !== first(node).shape[axis])
+    const pick = (list: readonly number[]) => longs(axes.map((axis) => op.at(list, axis)))
+    return emit('Slice', [name(first(node)), pick(starts), pick(ends), longs(axes)])
+  },
+  pad: (node, { emit, name, integers: longs }) =>
+    emit('Pad', [name(first(node)), longs([...node.attributes.before, ...node.attributes.after])]),
+  concatenate: (node, { emit, name }) => emit('Concat', node.inputs.map(name), { axis: integer(node.attributes.axis) }),
+  gather: (node, { emit, name }) =>
+    emit('Gather', [name(first(node)), name(second(node))], { axis: integer(node.attributes.axis) }),
+  scatterAdd: (node, emitter) => scatterAdd(node, emitter),
+  matmul: (node, emitter) => (node.shape.length === 2 ? gemm(node, emitter) : direct('MatMul')(node, emitter)),
+  convolution: (node, { emit, name }) =>
+    emit('Conv', node.inputs.map(name), {
+      strides: integers(node.attributes.stride),
+      pads: integers(node.attributes.padding),
+    }),
+  convolutionInput: (node, { emit, name }) =>
+    emit('ConvTranspose', node.inputs.map(name), {
+      strides: integers(node.attributes.stride),
+      pads: integers(node.attributes.padding),
+      output_padding: integers(outputPadding(node)),
+    }),
+  // The kernel's cotangent is a convolution with batch and channels swapped, the stride acting as a dilation.
+  convolutionKernel: (node, { emit, name, integers: longs }) => {
+    const [x, cotangent] = node.inputs.map((each) => emit('Transpose', [name(each)], { perm: integers([1, 0, 2, 3]) }))
+    const swapped = emit('Conv', [x as string, cotangent as string], {
+      dilations: integers(node.attributes.stride),
+      pads: integers(node.attributes.padding),
+    })
+    const cut = emit('Slice', [swapped, longs([0, 0]), longs(node.attributes.size), longs([2, 3])])
+    return emit('Transpose', [cut], { perm: integers([1, 0, 2, 3]) })
+  },
+  cast: (node, { emit, name }) => emit('Cast', [name(first(node))], { to: integer(castCodes[node.dtype]) }),
+  stopGradient: (node, { name }) => name(first(node)),
+} as const satisfies { readonly [K in Primitive]: LowerRule<K> }
+
+const castCodes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, bool: 9, float16: 10 }
+
+/** Null: ORT has no operator for it, and its expansion is used. */
+const fusedRules = {
+  softmax: (node, { emit, name }) => emit('Softmax', [name(first(node))], { axis: integer(-1) }),
+  layerNorm: (node, { emit, name, floats }) => {
+    const width = op.at(node.shape, node.shape.length - 1)
+    const ones = floats(new Float32Array(width).fill(1), [width])
+    const attributes = { axis: integer(-1), epsilon: float(node.attributes.epsilon) }
+    return emit('LayerNormalization', [name(first(node)), ones], attributes)
+  },
+  rmsNorm: (node, { emit, name }) =>
+    emit('RMSNormalization', node.inputs.map(name), { axis: integer(-1), epsilon: float(node.attributes.epsilon) }),
+  squaredRelu: null,
+  gelu: (node, { emit, name }) =>
+    emit('Gelu', [name(first(node))], { approximate: { kind: 'text', value: node.attributes.approximate } }),
+  rope: (node, { emit, name, integers: longs }) => {
+    const [x, cos, sin] = node.inputs.map(name)
+    const inputs = [x as string, longs([0]), cos as string, sin as string]
+    return emit('RotaryEmbedding', inputs, { num_heads: integer(node.attributes.heads) }, 'com.microsoft')
+  },
+  attention: (node, emitter) => {
+    const { emit, name, integers: longs } = emitter
+    const [query, key, content] = node.inputs.slice(0, 3).map(name)
+    const inputs = [query as string, key as string, content as string]
+    const bias = node.inputs[3]
+    if (bias !== undefined) {
+      const lead = [op.at(bias.shape, 0), op.at(bias.shape, 1)]
+      const full = [...lead, op.at(node.shape, 1), op.at(second(node).shape, 1)]
+      const whole = full.join() === bias.shape.join() ? name(bias) : emit('Expand', [name(bias), longs(full)])
+      inputs.push('', '', whole)
+    }
+    return emit('MultiHeadAttention', inputs, { num_heads: integer(node.attributes.heads) }, 'com.microsoft')
+  },
+} as const satisfies { readonly [K in Composite]: LowerRule<K> | null }
+
+/** The graph as an ONNX model. Inputs, parameters (when fed) and outputs keep their names. */
+export function lower(graph: Graph, { stored, fuse = () => true }: LowerOptions = {}): OnnxModel {
+  const { inputs, parameters, outputs } = rewrite(graph, {
+    expand: (composite) => !fuse(composite) || fusedRules[composite] === null,
+  })
+  const order = topologicalOrder([...outputs.values()])
+  const sheet = emptySheet(useCounts(order, outputs))
+  for (const parameter of parameters) if (stored !== undefined) sheet.store(parameter, stored)
+  for (const node of order) if (!sheet.absorbed(node)) sheet.write(node)
+  for (const [name, node] of outputs) sheet.alias(name, node)
+  const port = (node: Value, name: string) => ({ name, dtype: node.dtype, shape: node.shape })
+  return {
+    ...sheet.finished(),
+    inputs: [...inputs, ...(stored === undefined ? parameters : [])].map((node) => port(node, node.attributes.name)),
+    outputs: [...outputs].map(([name, node]) => port(node, name)),
+  }
+}
+
+/** The growing list of nodes and initializers, and the emitter that rules write through. */
+function emptySheet(uses: ReadonlyMap<Value, number>) {
+  const nodes: OnnxNode[] = []
+  const initializers = new Map<string, OnnxInitializer>()
+  const names = new Map<Value, string>()
+  let scope = ''
+  const usesOf = (node: Value) => uses.get(node) ?? 0
+  const inline = (key: string, dtype: OnnxDType, shape: Shape, bytes: Uint8Array): string => {
+    initializers.set(key, { name: key, dtype, shape, data: { kind: 'inline', bytes } })
+    return key
+  }
+  const emitter: Emitter = {
+    name: (node) => names.get(node) ?? emitter.name(writeLate(node)),
+    uses: usesOf,
+    emit: (type, inputs, attributes = {}, domain = '') => {
+      const name = `${scope}/${type}_${nodes.length}`
+      nodes.push({ name, type, domain, inputs, outputs: [name], attributes })
+      return name
+    },
+    integers: (values) => {
+      const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer)
+      return inline(`int64[${values.join()}]`, 'int64', [values.length], bytes)
+    },
+    floats: (data, shape) => {
+      const key = data.length <= 16 ? `float32[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
+      return inline(key, 'float32', shape, new Uint8Array(Float32Array.from(data).buffer))
+    },
+  }
+  /** A value that a fused form would have absorbed, but somebody else needs after all. */
+  const writeLate = (node: Value): Value => {
+    write(node)
+    return node
+  }
+  const write = (node: Value): void => {
+    if (names.has(node)) return
+    scope = node.scope
+    const rule = (isComposite(node) ? fusedRules[node.op] : lowerRules[node.op]) as LowerRule<Primitive | Composite>
+    names.set(node, rule(node as ValueOf<Primitive>, emitter))
+  }
+  return {
+    write,
+    absorbed: (node: Value) => absorbable(node) && usesOf(node) > 0,
+    store: (parameter: ValueOf<'parameter'>, stored: (name: string, shape: Shape) => StoredTensor) => {
+      const { name } = parameter.attributes
+      const { dtype, data } = stored(name, parameter.shape)
+      const held = dtype === 'float32' ? name : `${name}.stored`
+      initializers.set(held, { name: held, dtype, shape: parameter.shape, data })
+      names.set(parameter, name)
+      if (dtype === 'float32') return
+      nodes.push({
+        name: `${name}/Cast`,
+        type: 'Cast',
+        domain: '',
+        inputs: [held],
+        outputs: [name],
+        attributes: { to: integer(castCodes.float32) },
+      })
+    },
+    alias: (name: string, node: Value) => {
+      nodes.push({
+        name: `${name}/Identity`,
+        type: 'Identity',
+        domain: '',
+        inputs: [emitter.name(node)],
+        outputs: [name],
+        attributes: {},
+      })
+    },
+    finished: () => ({ nodes, initializers: [...initializers.values()] }),
+  }
+}
+
+/** Values written only if somebody asks for their name: transposes, squares and products that a later rule takes in. */
+function absorbable(node: Value): boolean {
+  if (node.op === 'transpose') return node.shape.length === 2
+  if (node.op === 'matmul') return node.shape.length === 2
+  return node.op === 'multiply' && node.inputs[0] === node.inputs[1]
+}
+
+function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>): ReadonlyMap<Value, number> {
+  const counts = new Map<Value, number>()
+  const count = (node: Value) => counts.set(node, (counts.get(node) ?? 0) + 1)
+  for (const node of order) for (const each of node.inputs) count(each)
+  for (const node of outputs.values()) count(node)
+  return counts
+}
+
+/** A rank-2 product as Gemm, its transposes taken in as flags. */
+function gemm(node: ValueOf<'matmul'>, { emit, name }: Emitter, bias: readonly string[] = []): string {
+  const [a, transA] = untransposed(first(node))
+  const [b, transB] = untransposed(second(node))
+  return emit('Gemm', [name(a), name(b), ...bias], { transA: integer(transA), transB: integer(transB) })
+}
+
+function gemmWithBias(node: ValueOf<'add'>, emitter: Emitter): string | undefined {
+  const [product, bias] = first(node).op === 'matmul' ? [first(node), second(node)] : [second(node), first(node)]
+  if (product.op !== 'matmul' || product.shape.length !== 2 || emitter.uses(product) !== 1) return undefined
+  const fits = bias.shape.length === 1 && bias.shape[0] === product.shape[1]
+  return fits ? gemm(product, emitter, [emitter.name(bias)]) : undefined
+}
+
+const untransposed = (node: Value): readonly [Value, 0 | 1] => (node.op === 'transpose' ? [first(node), 1] : [node, 0])
+
+/** Zeros of the full size with the updates added along the front axis, moved back where it belongs. */
+function scatterAdd(node: ValueOf<'scatterAdd'>, { emit, name, floats, integers: longs }: Emitter): string {
+  const { axis, size } = node.attributes
+  const [updates, indices] = [first(node), second(node)]
+  const spread = indices.shape.map((_, index) => axis + index)
+  const rest = updates.shape.map((_, index) => index).filter((index) => !spread.includes(index))
+  const front = emit('Transpose', [name(updates)], { perm: integers([...spread, ...rest]) })
+  const zero = floats([0], [1])
+  const zeros = emit('Expand', [zero, longs([size, ...rest.map((index) => op.at(updates.shape, index))])])
+  const wide = emit('Cast', [name(indices)], { to: integer(7) })
+  const rows = emit('Reshape', [wide, longs([...indices.shape, 1])])
+  const added = emit('ScatterND', [zeros, rows, front], { reduction: { kind: 'text', value: 'add' } })
+  const order = rest.map((_, index) => index + 1)
+  return emit('Transpose', [added], { perm: integers([...order.slice(0, axis), 0, ...order.slice(axis)]) })
+}
+
+function outputPadding(node: ValueOf<'convolutionInput'>): number[] {
+  const { stride, padding, size } = node.attributes
+  return [0, 1].map((axis) => {
+    const steps = (op.at(first(node).shape, axis + 2) - 1) * op.at(stride, axis)
+    const covered = steps + op.at(second(node).shape, axis + 2) - op.at(padding, axis) - op.at(padding, axis + 2)
+    return op.at(size, axis) - covered
+  })
+}

@@ -1,0 +1,95 @@
+/**
+ * What training minimises, as graphs over a batch: the autoencoder's reconstruction and the denoiser's prediction.
+ *
+ * Noise, levels and weights are drawn on the host and fed, so that an objective is a plain function of its inputs.
+ *
+ *   B clips · F frames · G latent frames · L tokens
+ */
+
+import { input, scope, type Value } from '../graph/graph.ts'
+import * as op from '../graph/ops.ts'
+import { type AutoencoderConfig, decoder, encoder, spatialStride, temporalStride } from '../networks/autoencoder.ts'
+import { type DitConfig, dit } from '../networks/dit.ts'
+import { type TextEncoderConfig, textEncoder } from '../networks/text-encoder.ts'
+
+export interface ClipShape {
+  readonly batch: number
+  readonly frames: number
+  readonly height: number
+  readonly width: number
+}
+
+/**
+ * Weighted L1 and L2 of the frames and of their spatial differences (which keeps edges crisp).
+ * Inputs: frames [B, F, H, W, 3]; weight [B, F, H, W, 1], mean about one; noise of the latents' shape, already scaled.
+ */
+export function autoencoderObjective(config: AutoencoderConfig, { batch, frames, height, width }: ClipShape) {
+  const groups = (frames - 1) / temporalStride + 1
+  const pixels = input('frames', [batch, frames, height, width, 3])
+  const weight = input('weight', [batch, frames, height, width, 1])
+  const noise = input('noise', [batch, config.channels, groups, height / spatialStride, width / spatialStride])
+  return scope('autoencoder', () => {
+    const latents = encoder(config, pixels)
+    const error = op.subtract(decoder(config, op.add(latents, noise)), pixels)
+    const plain = op.mean(op.multiply(op.add(op.abs(error), op.square(error)), weight))
+    const edges = op.add(op.mean(op.abs(difference(error, 2))), op.mean(op.abs(difference(error, 3))))
+    const squared = op.mean(op.square(error))
+    return { loss: op.reshape(op.add(plain, edges), []), squared: op.reshape(squared, []) }
+  })
+}
+
+/** One part of a joint batch: clips of one length. */
+export interface DenoiserPart {
+  /** Prefix of its inputs: `video.latents`, `image.latents`, … */
+  readonly name: string
+  readonly batch: number
+  readonly frames: number
+  /** Share of the loss. */
+  readonly share: number
+}
+
+export interface DenoiserShape {
+  readonly height: number
+  readonly width: number
+  readonly tokens: number
+}
+
+/**
+ * Weighted squared error of the velocity, over parts of different lengths with the same weights.
+ * Inputs per part: latents and target [B, C, G, h, w]; time [B, G, features]; weight [B, 1, G, 1, 1]; ids, mask [B, L];
+ * guidance [B, features] for a guided network.
+ */
+export function denoiserObjective(
+  config: DitConfig,
+  text: TextEncoderConfig,
+  shape: DenoiserShape,
+  parts: readonly DenoiserPart[],
+): Record<string, Value> {
+  const losses = parts.map((part) => partLoss(config, text, shape, part))
+  const weighted = losses.map((loss, index) => op.multiply(loss, op.at(parts, index).share))
+  const named = parts.map(({ name }, index) => [name, op.at(losses, index)] as const)
+  return { loss: weighted.reduce((total, loss) => op.add(total, loss)), ...Object.fromEntries(named) }
+}
+
+function partLoss(
+  config: DitConfig,
+  text: TextEncoderConfig,
+  { height, width, tokens }: DenoiserShape,
+  { name, batch, frames }: DenoiserPart,
+): Value {
+  const latents = input(`${name}.latents`, [batch, config.channels, frames, height, width])
+  const target = input(`${name}.target`, latents.shape)
+  const time = input(`${name}.time`, [batch, frames, config.featureWidth])
+  const weight = input(`${name}.weight`, [batch, 1, frames, 1, 1])
+  const ids = input(`${name}.ids`, [batch, tokens], 'int32')
+  const mask = input(`${name}.mask`, [batch, tokens])
+  const guidance = config.guided ? input(`${name}.guidance`, [batch, config.featureWidth]) : undefined
+  const encoding = scope('text', () => textEncoder(text, ids, mask))
+  const prediction = scope('dit', () => dit(config, { latents, time, guidance, ...encoding }))
+  return op.reshape(op.mean(op.multiply(op.square(op.subtract(prediction, target)), weight)), [])
+}
+
+/** Neighbouring differences along an axis. */
+function difference(x: Value, axis: number): Value {
+  return op.subtract(op.slice(x, axis, 1), op.slice(x, axis, 0, -1))
+}

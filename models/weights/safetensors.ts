@@ -1,0 +1,145 @@
+/**
+ * The safetensors file: a JSON header of names, dtypes, shapes and byte ranges, then the bytes.
+ *
+ * Reading trusts nothing: every length is checked before it is used, ranges must tile the data exactly, and a hostile
+ * header is refused before anything of its claimed size is allocated. Format: huggingface/safetensors, README.
+ */
+
+import type { Shape } from '../graph/graph.ts'
+import { fromFloat16, toFloat16 } from './float16.ts'
+
+export type StoredDType = 'float32' | 'float16' | 'int32'
+
+/** Where one tensor lies in the file; `offset` counts from the file's first byte. */
+export interface TensorEntry {
+  readonly name: string
+  readonly dtype: StoredDType
+  readonly shape: Shape
+  readonly offset: number
+  readonly length: number
+}
+
+export interface SafetensorsFile {
+  readonly bytes: Uint8Array
+  readonly entries: ReadonlyMap<string, TensorEntry>
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** What is wrong with a weights file, in one sentence. */
+export class WeightsFormatError extends Error {
+  override readonly name = 'WeightsFormatError'
+}
+
+const headerLimit = 100 * 2 ** 20
+const wireDTypes: Readonly<Record<string, StoredDType>> = { F32: 'float32', F16: 'float16', I32: 'int32' }
+const elementBytes: Readonly<Record<StoredDType, number>> = { float32: 4, float16: 2, int32: 4 }
+
+/**
+ * Reads the header and checks it against the file.
+ * @throws WeightsFormatError naming what was got and what is allowed.
+ */
+export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
+  if (bytes.length < 8) fail(`the file has ${bytes.length} bytes, a header length alone takes 8; fetch it again`)
+  const claimed = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true)
+  if (claimed > BigInt(headerLimit) || claimed > BigInt(bytes.length - 8)) {
+    const allowed = Math.min(headerLimit, bytes.length - 8)
+    fail(`the header claims ${claimed} bytes, allowed here are ${allowed}; the file is cut short or not safetensors`)
+  }
+  const start = 8 + Number(claimed)
+  const header = parseHeader(bytes.subarray(8, start))
+  const { __metadata__: metadata = {}, ...tensors } = header
+  const entries = Object.entries(tensors).map(([name, entry]) => entryOf(name, entry, start))
+  checkTiling(entries, start, bytes.length)
+  return { bytes, entries: new Map(entries.map((entry) => [entry.name, entry])), metadata: textsOf(metadata) }
+}
+
+/** A tensor as float32 (float16 widened exactly). */
+export function readTensor({ bytes, entries }: SafetensorsFile, name: string): Float32Array {
+  const entry = entries.get(name)
+  if (entry === undefined) return fail(`there is no tensor ${name}; the file holds ${entries.size} others`)
+  const copy = bytes.slice(entry.offset, entry.offset + entry.length).buffer
+  if (entry.dtype === 'float16') return fromFloat16(new Uint16Array(copy))
+  return entry.dtype === 'float32' ? new Float32Array(copy) : Float32Array.from(new Int32Array(copy))
+}
+
+export interface WrittenTensor {
+  readonly shape: Shape
+  readonly data: Float32Array
+}
+
+/** A file of all tensors in one dtype, in the order given; data begin at a multiple of 64 bytes. */
+export function writeSafetensors(
+  tensors: Readonly<Record<string, WrittenTensor>>,
+  dtype: 'float32' | 'float16',
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  let cursor = 0
+  const header: Record<string, unknown> = { __metadata__: metadata }
+  for (const [name, { shape, data }] of Object.entries(tensors)) {
+    const length = data.length * elementBytes[dtype]
+    header[name] = { dtype: dtype === 'float16' ? 'F16' : 'F32', shape, data_offsets: [cursor, cursor + length] }
+    cursor += length
+  }
+  const text = JSON.stringify(header)
+  const encoded = new TextEncoder().encode(text)
+  const padded = Math.ceil((8 + encoded.length) / 64) * 64
+  const bytes = new Uint8Array(padded + cursor)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(padded - 8), true)
+  bytes.fill(0x20, 8, padded)
+  bytes.set(encoded, 8)
+  let offset = padded
+  for (const { data } of Object.values(tensors)) {
+    const stored = dtype === 'float16' ? toFloat16(data) : data
+    bytes.set(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength), offset)
+    offset += stored.byteLength
+  }
+  return bytes
+}
+
+function parseHeader(bytes: Uint8Array): Record<string, unknown> {
+  try {
+    const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    if (isRecord(header)) return header
+  } catch {
+    // The sentence below says all a user can act on; where exactly the JSON breaks does not help.
+  }
+  return fail('the header is not a JSON object; the file is damaged or not safetensors')
+}
+
+function entryOf(name: string, entry: unknown, start: number): TensorEntry {
+  if (!isRecord(entry)) return fail(`tensor ${name} has no description`)
+  const { dtype, shape, data_offsets: range } = entry
+  const known = typeof dtype === 'string' && Object.hasOwn(wireDTypes, dtype) ? wireDTypes[dtype] : undefined
+  if (known === undefined) return fail(`tensor ${name} is ${String(dtype)}, allowed are F32, F16 and I32`)
+  if (!isCounts(shape) || !isCounts(range) || range.length !== 2) {
+    return fail(`tensor ${name} has a shape or byte range that is not a list of counts`)
+  }
+  const [from, to] = range as [number, number]
+  const wanted = shape.reduce((product, size) => product * size, elementBytes[known])
+  if (to - from !== wanted) return fail(`tensor ${name} of [${shape}] takes ${wanted} bytes, its range has ${to - from}`)
+  return { name, dtype: known, shape, offset: start + from, length: wanted }
+}
+
+/** Ranges must follow one another without gap or overlap and end with the file. */
+function checkTiling(entries: readonly TensorEntry[], start: number, end: number): void {
+  const sorted = [...entries].sort((a, b) => a.offset - b.offset || a.length - b.length)
+  const reached = sorted.reduce((cursor, { name, offset, length }) => {
+    if (offset !== cursor) fail(`tensor ${name} begins at byte ${offset}, allowed is ${cursor}: ranges must be seamless`)
+    return cursor + length
+  }, start)
+  if (reached !== end) fail(`the tensors end at byte ${reached}, the file at ${end}; it is cut short or has bytes to spare`)
+}
+
+function textsOf(metadata: unknown): Record<string, string> {
+  if (!isRecord(metadata)) return fail('the metadata is not an object of texts')
+  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)]))
+}
+
+const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x)
+
+const isCounts = (x: unknown): x is readonly number[] =>
+  Array.isArray(x) && x.every((n) => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0)
+
+function fail(message: string): never {
+  throw new WeightsFormatError(`weights: ${message}`)
+}
