@@ -1,0 +1,15 @@
+/**
+ * A worker thread that makes training batches ahead of the step that needs them.
+ *
+ * Spoken to by batches.ts of this folder: a request names a kind and its arguments, the answer transfers the arrays.
+ */
+
+import { parentPort } from 'node:worker_threads'
+import { frameBatch } from '../train/batches.ts'
+
+export type BatchRequest = { readonly kind: 'frames'; readonly arguments: Parameters<typeof frameBatch> }
+
+parentPort?.on('message', (request: BatchRequest) => {
+  const batch = frameBatch(...request.arguments)
+  parentPort?.postMessage(batch, [batch.frames.buffer as ArrayBuffer, batch.weight.buffer as ArrayBuffer])
+})
