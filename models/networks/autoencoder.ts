@@ -63,7 +63,7 @@ export function decodeGroups(config: AutoencoderConfig, latents: Value, previous
     x = residuals('coarse', x, config.coarse.decoderBlocks)
     x = unfoldSpace(linear('split', x, 4 * config.fine.width), 2) //                    [N, H/4, W/4, ·]
     x = residuals('fine', x, config.fine.decoderBlocks)
-    return unfoldSpace(linear('out', norm('norm', x), 16 * 3 * temporalStride), 4) //   [N, H, W, 12]
+    return unfoldSpace(linear('out', norm('norm', x), 16 * 3 * temporalStride, { gain: 0.1 }), 4) //   [N, H, W, 12]
   })
 }
 

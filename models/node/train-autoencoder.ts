@@ -45,7 +45,7 @@ export async function trainAutoencoder(run: AutoencoderRun): Promise<void> {
   const known = await loadCheckpoint(run.checkpoint)
   const begin = known?.step ?? 0
   const shape = { batch, frames, height: side, width: side }
-  const decay = adamW({ epsilon: 1e-8, weightDecay: 0 })
+  const decay = adamW({ rate: run.optimizer === 'muon' ? 0.15 : 1, epsilon: 1e-8, weightDecay: 0 })
   const turn = muon({ momentum: 0.95, weightDecay: 0.01, iterations: 5 })
   await using learner = await trainer({
     backend: run.backend,

@@ -29,6 +29,8 @@ export interface Optimizer {
 }
 
 export interface AdamWOptions {
+  /** Its share of the learning rate that is fed; below one beside Muon, whose steps bear larger rates. */
+  readonly rate: number
   readonly epsilon: number
   readonly weightDecay: number
 }
@@ -36,7 +38,7 @@ export interface AdamWOptions {
 /** Decay of AdamW's first and second moment; the bias corrections fed to a step follow from them. */
 export const adamBetas = [0.9, 0.99] as const
 
-export function adamW({ epsilon, weightDecay }: AdamWOptions): Optimizer {
+export function adamW({ rate, epsilon, weightDecay }: AdamWOptions): Optimizer {
   return {
     slots: 2,
     update: (parameter, gradient, [first, second], { learningRate, correction1, correction2 }) => {
@@ -44,7 +46,8 @@ export function adamW({ epsilon, weightDecay }: AdamWOptions): Optimizer {
       const v = lerp(second as Value, op.square(gradient), 1 - adamBetas[1])
       const scale = op.add(op.sqrt(op.divide(v, correction2)), epsilon)
       const direction = op.divide(m, op.multiply(scale, correction1))
-      return { parameter: descend(parameter, direction, learningRate, weightDecay), slots: [m, v] }
+      const step = op.multiply(learningRate, rate)
+      return { parameter: descend(parameter, direction, step, weightDecay), slots: [m, v] }
     },
   }
 }
