@@ -5,11 +5,16 @@
  */
 
 import { parentPort } from 'node:worker_threads'
-import { frameBatch } from '../train/batches.ts'
+import { clipBatch, frameBatch } from '../train/batches.ts'
 
-export type BatchRequest = { readonly kind: 'frames'; readonly arguments: Parameters<typeof frameBatch> }
+export interface BatchRequest {
+  /** Weighted windows for training, or whole clips for encoding. */
+  readonly kind: 'frames' | 'clips'
+  readonly arguments: Parameters<typeof frameBatch>
+}
 
 parentPort?.on('message', (request: BatchRequest) => {
-  const batch = frameBatch(...request.arguments)
+  const make = request.kind === 'frames' ? frameBatch : clipBatch
+  const batch = make(...request.arguments)
   parentPort?.postMessage(batch, [batch.frames.buffer as ArrayBuffer, batch.weight.buffer as ArrayBuffer])
 })

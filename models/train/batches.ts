@@ -1,5 +1,5 @@
 /**
- * Batches for training the autoencoder, straight from the sticker world.
+ * Batches of pixels for the autoencoder, straight from the sticker world.
  *
  * Every sample has a seed of its own, so a run that resumes at step n sees what it would have seen. Held-out triples
  * never appear. Knows no network.
@@ -30,4 +30,16 @@ export function frameBatch(first: number, batch: number, frames: number, side: n
     for (let n = 0; n < area; n++) weight[index * area + n] = 0.7 + 2.8 * (masks[n] as number)
   }
   return { frames: pixels, weight }
+}
+
+/** Whole clips, pixels only; sample n of the set is `first + n`. */
+export function clipBatch(first: number, batch: number, frames: number, side: number): FrameBatch {
+  const size = frames * side * side * 3
+  const pixels = new Float32Array(batch * size)
+  for (let index = 0; index < batch; index++) {
+    const seed = (first + index) >>> 0
+    const clip = renderClip(sampleAttributes(seed, 'seen'), seed, { frames, height: side, width: side })
+    for (let n = 0; n < size; n++) pixels[index * size + n] = (clip.pixels[n] as number) / 127.5 - 1
+  }
+  return { frames: pixels, weight: new Float32Array(0) }
 }
