@@ -57,7 +57,8 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
 export function readTensor({ bytes, entries }: SafetensorsFile, name: string): Float32Array {
   const entry = entries.get(name)
   if (entry === undefined) return fail(`there is no tensor ${name}; the file holds ${entries.size} others`)
-  const copy = bytes.slice(entry.offset, entry.offset + entry.length).buffer
+  // Of the plain type: a Node Buffer's own slice() shares memory instead of copying.
+  const copy = Uint8Array.prototype.slice.call(bytes, entry.offset, entry.offset + entry.length).buffer
   if (entry.dtype === 'float16') return fromFloat16(new Uint16Array(copy))
   return entry.dtype === 'float32' ? new Float32Array(copy) : Float32Array.from(new Int32Array(copy))
 }

@@ -1,0 +1,101 @@
+/**
+ * The graphs of a generation: text, one denoising step, one group of frames.
+ *
+ * A step is one graph: denoiser, prediction to clean estimate, guidance and the sampler's row, so latents need never
+ * leave the device between steps. The row's numbers are inputs: one graph serves every plan.
+ *
+ *   B 1 or 2 (with guidance: conditional, then unconditional) · L tokens · [1, C, F, h, w] latents
+ */
+
+import { input, scope, trace, type Value } from '../graph/graph.ts'
+import * as op from '../graph/ops.ts'
+import { decodeGroups, temporalStride } from '../networks/autoencoder.ts'
+import { dit } from '../networks/dit.ts'
+import { textEncoder } from '../networks/text-encoder.ts'
+import { encode } from '../onnx/encode.ts'
+import { type LowerOptions, lower } from '../onnx/lower.ts'
+import type { LatentShape } from '../../shared/video.ts'
+import type { ModelSource } from './backend.ts'
+import { type Model, storedIn } from './model.ts'
+
+/** The numbers of a step, in the order of the input `row`. */
+export const rowNames = [
+  'predictionLatents', 'predictionOutput', 'conditional', 'latents', 'denoised', 'previous', 'noise',
+] as const
+
+/** ids, mask [B, L] → text [B, L, D], pooled [B, D], textBias [B, 1, 1, L]. */
+export function compileText(model: Model, batch: number, length: number): ModelSource {
+  return source(model, () => {
+    const encoding = scope('text', () => textEncoder(model.text, input('ids', [batch, length], 'int32'), input('mask', [batch, length])))
+    return { text: encoding.text, pooled: encoding.pooled, textBias: encoding.textBias }
+  })
+}
+
+/**
+ * latents, previous, noise [1, C, F, h, w], row [7], time [1, F, features] and the text of B → next latents and the
+ * clean estimate. With B = 2 the second row of the text is the unconditional one.
+ */
+export function compileStep(model: Model, batch: 1 | 2, shape: LatentShape, length: number): ModelSource {
+  return source(model, () => stepGraph(model, batch, shape, length))
+}
+
+export function stepGraph(model: Model, batch: 1 | 2, { channels, frames, height, width }: LatentShape, length: number) {
+  const { denoiser } = model
+  const latents = input('latents', [1, channels, frames, height, width])
+  const row = rowOf(input('row', [rowNames.length]))
+  const time = input('time', [1, frames, denoiser.featureWidth])
+  const repeated = (x: Value) => (batch === 1 ? x : op.concatenate([x, x], 0))
+  const guidance = denoiser.guided ? repeated(input('guidance', [1, denoiser.featureWidth])) : undefined
+  const prediction = scope('dit', () =>
+    dit(denoiser, {
+      latents: repeated(latents),
+      time: repeated(time),
+      text: input('text', [batch, length, denoiser.textWidth]),
+      pooled: input('pooled', [batch, denoiser.textWidth]),
+      textBias: input('textBias', [batch, 1, 1, length]),
+      guidance,
+    }),
+  )
+  const output = batch === 1 ? prediction : guided(prediction, row.conditional)
+  const denoised = op.add(op.multiply(latents, row.predictionLatents), op.multiply(output, row.predictionOutput))
+  const terms = [
+    op.multiply(latents, row.latents),
+    op.multiply(denoised, row.denoised),
+    op.multiply(input('previous', latents.shape), row.previous),
+    op.multiply(input('noise', latents.shape), row.noise),
+  ]
+  return { next: terms.reduce((total, term) => op.add(total, term)), estimate: denoised }
+}
+
+/** latents, previous [1, C, h, w]: one group and the one before it, normalised → frames [4, H, W, 3], about −1…1. */
+export function compileDecoder(model: Model, { channels, height, width }: LatentShape): ModelSource {
+  const { mean, deviation } = model.card.latents
+  return source(model, () => {
+    const raw = (x: Value) => op.add(op.multiply(op.transpose(x, [0, 2, 3, 1]), op.constant([...deviation])), op.constant([...mean]))
+    const group = raw(input('latents', [1, channels, height, width]))
+    // Before the first group there are zeros in the decoder's own units, so a flag takes the mean away again.
+    const before = op.multiply(raw(input('previous', [1, channels, height, width])), input('hasPrevious', [1]))
+    const tubes = scope('autoencoder', () => decodeGroups(model.autoencoder, group, before))
+    const [, tall, wide] = tubes.shape as [number, number, number]
+    return { frames: op.transpose(op.reshape(tubes, [tall, wide, temporalStride, 3]), [2, 0, 1, 3]) }
+  })
+}
+
+type Row = Readonly<Record<(typeof rowNames)[number], Value>>
+
+function rowOf(row: Value): Row {
+  const entries = rowNames.map((name, index) => [name, op.reshape(op.slice(row, 0, index, index + 1), [1, 1, 1, 1, 1])])
+  return Object.fromEntries(entries) as Row
+}
+
+/** unconditional + g · (conditional − unconditional). */
+function guided(prediction: Value, scale: Value): Value {
+  const [conditional, unconditional] = op.split(prediction, 2, 0) as [Value, Value]
+  return op.add(unconditional, op.multiply(op.subtract(conditional, unconditional), scale))
+}
+
+function source(model: Model, build: () => Record<string, Value>): ModelSource {
+  const options: LowerOptions = { stored: storedIn(model) }
+  const weights = Object.fromEntries(Object.entries(model.files).map(([name, { bytes }]) => [name, bytes]))
+  return { model: encode(lower(trace(build), options)), weights }
+}

@@ -1,0 +1,262 @@
+/**
+ * A generation on one backend: text, denoising, decoding, as a stream of events.
+ *
+ * Loops live here and nowhere in graphs, so progress, cancellation and hand-off do too. Noise is drawn by the seed
+ * alone; numbers that are not finite, and pictures that are flat, end the run as errors, never as results.
+ */
+
+import { GenerationError } from '../../shared/errors.ts'
+import type { GenerationEvent } from '../../shared/events.ts'
+import type { EffectiveRequest } from '../../shared/generation.ts'
+import { denoisedFrom } from '../../shared/prediction.ts'
+import { gaussian } from '../../shared/random.ts'
+import { plan, type Sampler, type SamplerStep } from '../../shared/sampler.ts'
+import { cosine, noiseAngle } from '../../shared/schedule.ts'
+import { type LatentShape, latentShape } from '../../shared/video.ts'
+import { spatialStride, temporalStride } from '../networks/autoencoder.ts'
+import { sinusoids } from '../nn/embedding.ts'
+import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
+import type { Backend, HostTensor, Session } from './backend.ts'
+import { compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
+import type { Model } from './model.ts'
+
+/** Pixels of some frames, in order: [count, height, width, 3], 0…255. */
+export interface FramesPart {
+  readonly first: number
+  readonly count: number
+  readonly pixels: Uint8Array
+}
+
+type Event = GenerationEvent<FramesPart>
+// Distributes over the union, so that each event keeps its own fields.
+type Unnumbered<T> = T extends unknown ? Omit<T, 'seq'> : never
+
+/** Uses of a seed: each draws from a stream of its own. */
+const streams = { initial: 0, sampling: 1 } as const
+
+/** What running a request needs besides the model: a place to run, and the sessions loaded so far. */
+export interface Runner extends AsyncDisposable {
+  readonly generate: (request: EffectiveRequest, signal: AbortSignal) => AsyncIterable<Event>
+}
+
+/** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
+export function runner(model: Model, backend: Backend): Runner {
+  const sessions = sessionCache(backend)
+  return {
+    generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
+    [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
+  }
+}
+
+interface Run {
+  readonly model: Model
+  readonly request: EffectiveRequest
+  readonly signal: AbortSignal
+  readonly sessions: SessionCache
+}
+
+async function* numbered(events: AsyncIterable<Unnumbered<Event>>): AsyncGenerator<Event> {
+  let seq = 0
+  for await (const event of events) yield { ...event, seq: seq++ } as Event
+}
+
+async function* run(context: Run): AsyncGenerator<Unnumbered<Event>> {
+  const { model, request, signal } = context
+  const shape = latentShape(
+    { frames: request.num_frames, height: request.height, width: request.width },
+    { temporal: temporalStride, spatial: spatialStride },
+    model.autoencoder.channels,
+  )
+  yield* promptWarnings(request, model)
+  const conditions = await encodePrompts(context)
+  const latents = yield* denoise(context, shape, conditions)
+  signal.throwIfAborted()
+  yield* decode(context, shape, latents)
+}
+
+function* promptWarnings({ prompt, negative_prompt }: EffectiveRequest, { text }: Model): Generator<Unnumbered<Event>> {
+  for (const { word, suggestion } of unknownWords(`${prompt} ${negative_prompt}`)) {
+    const hint = suggestion === undefined ? 'it will not show' : `did you mean ${suggestion}?`
+    yield { type: 'warning', code: 'unknown_word', message: `the model has no word “${word}”; ${hint}` }
+  }
+  const length = tokenize(prompt).length
+  if (length > text.maxTokens) {
+    yield { type: 'warning', code: 'prompt_truncated', message: `the prompt has ${length} tokens, the model reads ${text.maxTokens}` }
+  }
+}
+
+/** Text conditioning as feeds of the step. Two rows where guidance needs the unconditional one. */
+async function encodePrompts({ model, request, sessions }: Run): Promise<Readonly<Record<string, HostTensor>>> {
+  const texts = rowsOf(model, request) === 2 ? [request.prompt, request.negative_prompt] : [request.prompt]
+  const length = tokensOf(model, texts)
+  const session = await sessions.get(`text ${texts.length} ${length}`, () => compileText(model, texts.length, length))
+  const [ids, mask] = [new Int32Array(texts.length * length), new Float32Array(texts.length * length)]
+  texts.forEach((text, row) => {
+    const encoded = encodeText(text, length)
+    ids.set(encoded.ids, row * length)
+    mask.set(encoded.mask, row * length)
+  })
+  const shape = [texts.length, length]
+  return session.run({ ids: { dtype: 'int32', shape, data: ids }, mask: { dtype: 'float32', shape, data: mask } })
+}
+
+/** A guided network is told the scale and runs once; another runs on both rows unless guidance is off. */
+const rowsOf = ({ denoiser }: Model, { guidance_scale: scale }: EffectiveRequest): 1 | 2 => (denoiser.guided || scale === 1 ? 1 : 2)
+
+/** Token count of the longest text, rounded up so that few different graphs are built. */
+function tokensOf({ text }: Model, texts: readonly string[]): number {
+  const longest = Math.max(...texts.map((each) => tokenize(each).length))
+  return Math.min(text.maxTokens, Math.ceil(longest / 8) * 8)
+}
+
+async function* denoise(
+  { model, request, signal, sessions }: Run,
+  shape: LatentShape,
+  conditions: Readonly<Record<string, HostTensor>>,
+): AsyncGenerator<Unnumbered<Event>, Float32Array> {
+  const rows = rowsOf(model, request)
+  const length = conditions.text?.shape[1] as number
+  const key = `step ${rows} ${shape.frames} ${shape.height} ${shape.width} ${length}`
+  const session = await sessions.get(key, () => compileStep(model, rows, shape, length))
+  const size = shape.channels * shape.frames * shape.height * shape.width
+  const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: [1, shape.channels, shape.frames, shape.height, shape.width], data })
+  const steps = planOf(request)
+  const guidance = model.denoiser.guided ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) } : {}
+  let latents = gaussian(request.seed, streams.initial, 0, size)
+  let previous = new Float32Array(size)
+  const silence = new Float32Array(size)
+  for (const [index, step] of steps.entries()) {
+    signal.throwIfAborted()
+    const outputs = await session.run({
+      ...conditions,
+      ...guidance,
+      latents: tensor(latents),
+      previous: tensor(previous),
+      noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
+      row: rowFeed(model, step, request.guidance_scale),
+      time: timeFeed(step, shape.frames, model.denoiser.featureWidth),
+    })
+    latents = outputs.next?.data as Float32Array
+    previous = outputs.estimate?.data as Float32Array
+    requireFinite(latents, `step ${index + 1} of ${steps.length}`)
+    yield { type: 'progress', value: (0.9 * (index + 1)) / steps.length, stage: 'denoise', step: index + 1, steps: steps.length, inferenceSource: 'on_device' }
+  }
+  return latents
+}
+
+const samplers: Readonly<Record<string, Sampler>> = { ddim: { kind: 'ddim' }, dpm2m: { kind: 'dpm2m' } }
+
+/** The rows of a request. */
+export function planOf({ scheduler, num_inference_steps: steps }: EffectiveRequest): SamplerStep[] {
+  const sampler = Object.hasOwn(samplers, scheduler) ? samplers[scheduler] : undefined
+  if (sampler === undefined) {
+    throw new GenerationError('invalid_parameter', `scheduler: got ${scheduler}, allowed are ${Object.keys(samplers).join(', ')}`)
+  }
+  return plan({ schedule: cosine(), sampler, steps })
+}
+
+/** Sinusoids of the guidance scale, brought to about 0…1. */
+export function guidanceFeed(scale: number, width: number): HostTensor {
+  return { dtype: 'float32', shape: [1, width], data: sinusoids([scale / 10], width) }
+}
+
+function rowFeed({ card }: Model, step: SamplerStep, scale: number): HostTensor {
+  const { latents, output } = denoisedFrom(card.prediction, step.level)
+  const row = { predictionLatents: latents, predictionOutput: output, conditional: scale, ...step }
+  return { dtype: 'float32', shape: [rowNames.length], data: Float32Array.from(rowNames, (name) => row[name]) }
+}
+
+function timeFeed({ level }: SamplerStep, frames: number, width: number): HostTensor {
+  const angles = new Array<number>(frames).fill(noiseAngle(level))
+  return { dtype: 'float32', shape: [1, frames, width], data: sinusoids(angles, width) }
+}
+
+/** Group by group, as a stream would: the state is the latents of the group before. */
+async function* decode({ model, signal, sessions }: Run, shape: LatentShape, latents: Float32Array): AsyncGenerator<Unnumbered<Event>> {
+  const { channels, frames: groups, height, width } = shape
+  const session = await sessions.get(`decode ${height} ${width}`, () => compileDecoder(model, shape))
+  const group = (index: number): HostTensor => ({ dtype: 'float32', shape: [1, channels, height, width], data: planes(latents, shape, index) })
+  const flatness = flatnessGuard()
+  let first = 0
+  for (let index = 0; index < groups; index++) {
+    signal.throwIfAborted()
+    const hasPrevious: HostTensor = { dtype: 'float32', shape: [1], data: Float32Array.of(index === 0 ? 0 : 1) }
+    const { frames } = await session.run({ latents: group(index), previous: group(Math.max(0, index - 1)), hasPrevious })
+    const values = frames?.data as Float32Array
+    requireFinite(values, `decoding group ${index + 1} of ${groups}`)
+    const skipped = index === 0 ? temporalStride - 1 : 0
+    const pixels = pixelsOf(values.subarray((values.length / temporalStride) * skipped))
+    flatness.see(pixels)
+    const part = { first, count: temporalStride - skipped, pixels }
+    first += part.count
+    yield { type: 'part', block: index, part }
+    yield { type: 'progress', value: 0.9 + (0.1 * (index + 1)) / groups, stage: 'vae_decode', inferenceSource: 'on_device' }
+  }
+  flatness.judge()
+}
+
+/** One latent frame of [C, F, h, w] as [C, h, w]. */
+function planes(latents: Float32Array, { channels, frames, height, width }: LatentShape, index: number): Float32Array {
+  const area = height * width
+  const out = new Float32Array(channels * area)
+  for (let channel = 0; channel < channels; channel++) {
+    const from = (channel * frames + index) * area
+    out.set(latents.subarray(from, from + area), channel * area)
+  }
+  return out
+}
+
+/** −1…1 to 0…255. */
+export function pixelsOf(values: Float32Array): Uint8Array {
+  return Uint8Array.from(values, (value) => Math.max(0, Math.min(255, Math.round((value + 1) * 127.5))))
+}
+
+function requireFinite(values: Float32Array, where: string): void {
+  const bad = values.findIndex((value) => !Number.isFinite(value))
+  if (bad >= 0) {
+    throw new GenerationError('numerics_failed', `${where}: value ${bad} is ${values[bad]}, allowed are finite numbers; try another backend or precision`)
+  }
+}
+
+/** A video of one single tone is a failure, whatever the tone. */
+function flatnessGuard() {
+  let [low, high] = [255, 0]
+  return {
+    see: (pixels: Uint8Array) => {
+      for (const pixel of pixels) {
+        if (pixel < low) low = pixel
+        if (pixel > high) high = pixel
+      }
+    },
+    judge: () => {
+      if (high - low < 4) throw new GenerationError('numerics_failed', `decoding: all pixels lie between ${low} and ${high}; the result is flat`)
+    },
+  }
+}
+
+interface SessionCache extends AsyncDisposable {
+  readonly get: (key: string, build: () => Parameters<Backend['load']>[0]) => Promise<Session>
+}
+
+/** Sessions by shape; the oldest go first. */
+function sessionCache(backend: Backend, limit = 8): SessionCache {
+  const sessions = new Map<string, Session>()
+  return {
+    get: async (key, build) => {
+      const known = sessions.get(key)
+      if (known !== undefined) return known
+      const fresh = await backend.load(build())
+      sessions.set(key, fresh)
+      const [oldest] = sessions.keys()
+      if (sessions.size > limit && oldest !== undefined) {
+        await sessions.get(oldest)?.[Symbol.asyncDispose]()
+        sessions.delete(oldest)
+      }
+      return fresh
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const session of sessions.values()) await session[Symbol.asyncDispose]()
+      sessions.clear()
+    },
+  }
+}
