@@ -16,20 +16,40 @@ const text = (name: string, least: number) =>
   v.pipe(
     v.string(`${name}: got no text, allowed is a string`),
     v.transform((value) => value.normalize('NFC')),
-    v.check((value) => [...value.trim()].length >= least, `${name}: got an empty text, allowed are 1 to 2000 characters; say what to show`),
-    v.check((value) => [...value].length <= 2000, (issue) => `${name}: got ${[...String(issue.input)].length} characters, allowed are 1 to 2000; shorten it`),
-    v.check((value) => new TextEncoder().encode(value).length <= promptBytes, `${name}: got more than ${promptBytes} bytes of UTF-8, allowed are ${promptBytes}; shorten it`),
-    v.check((value) => !value.includes('\0') && value.isWellFormed(), `${name}: got a null or broken character, allowed is well-formed Unicode; remove it`),
+    v.check(
+      (value) => [...value.trim()].length >= least,
+      `${name}: got an empty text, allowed are 1 to 2000 characters; say what to show`,
+    ),
+    v.check(
+      (value) => [...value].length <= 2000,
+      (issue) => `${name}: got ${[...String(issue.input)].length} characters, allowed are 1 to 2000; shorten it`,
+    ),
+    v.check(
+      (value) => new TextEncoder().encode(value).length <= promptBytes,
+      `${name}: got more than ${promptBytes} bytes of UTF-8, allowed are ${promptBytes}; shorten it`,
+    ),
+    v.check(
+      (value) => !value.includes('\0') && value.isWellFormed(),
+      `${name}: got a null or broken character, allowed is well-formed Unicode; remove it`,
+    ),
   )
 
 const whole = (name: string, low: number, high: number) => {
-  const message = (issue: { readonly input: unknown }) => `${name}: got ${String(issue.input)}, allowed is a whole number from ${low} to ${high}`
-  return v.pipe(v.number(message), v.check((value) => Number.isInteger(value) && value >= low && value <= high, message))
+  const message = (issue: { readonly input: unknown }) =>
+    `${name}: got ${String(issue.input)}, allowed is a whole number from ${low} to ${high}`
+  return v.pipe(
+    v.number(message),
+    v.check((value) => Number.isInteger(value) && value >= low && value <= high, message),
+  )
 }
 
 const real = (name: string, low: number, high: number) => {
-  const message = (issue: { readonly input: unknown }) => `${name}: got ${String(issue.input)}, allowed is a number from ${low} to ${high}`
-  return v.pipe(v.number(message), v.check((value) => value >= low && value <= high, message))
+  const message = (issue: { readonly input: unknown }) =>
+    `${name}: got ${String(issue.input)}, allowed is a number from ${low} to ${high}`
+  return v.pipe(
+    v.number(message),
+    v.check((value) => value >= low && value <= high, message),
+  )
 }
 
 export const outputFormats = ['mp4', 'webm', 'gif', 'webp', 'png', 'frames', 'latents'] as const
@@ -41,7 +61,15 @@ export const generationRequestSchema = v.strictObject({
   negative_prompt: v.optional(text('negative_prompt', 0)),
   num_frames: v.optional(whole('num_frames', 1, 1024)),
   fps: v.optional(whole('fps', 1, 60)),
-  size: v.optional(v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/, (issue) => `size: got ${String(issue.input)}, allowed is WIDTHxHEIGHT, for example 64x64`))),
+  size: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(
+        /^\d{1,5}x\d{1,5}$/,
+        (issue) => `size: got ${String(issue.input)}, allowed is WIDTHxHEIGHT, for example 64x64`,
+      ),
+    ),
+  ),
   num_inference_steps: v.optional(whole('num_inference_steps', 1, 1000)),
   guidance_scale: v.optional(real('guidance_scale', 0, 30)),
   seed: v.optional(whole('seed', 0, 4294967295)),
@@ -79,7 +107,8 @@ export function parseRequest(data: unknown): v.InferOutput<typeof generationRequ
   const [issue] = result.issues
   const path = v.getDotPath(issue)
   const code = issue.type === 'strict_object' ? 'unknown_parameter' : 'invalid_parameter'
-  const message = code === 'unknown_parameter' && path !== null ? `${path}: is not a field of a request; remove it` : issue.message
+  const message =
+    code === 'unknown_parameter' && path !== null ? `${path}: is not a field of a request; remove it` : issue.message
   throw new GenerationError(code, message, path === null ? {} : { pointer: `/${path.replaceAll('.', '/')}` })
 }
 
@@ -114,17 +143,30 @@ export function effectiveRequest(data: unknown, card: ModelCard, seed: number): 
 
 function checkAgainstCard(request: EffectiveRequest, { id, parameters }: ModelCard): void {
   const refuse = (field: string, got: string | number, allowed: string): never => {
-    throw new GenerationError('invalid_parameter', `${field}: got ${got}, ${id} allows ${allowed}`, { pointer: `/${field}` })
+    throw new GenerationError('invalid_parameter', `${field}: got ${got}, ${id} allows ${allowed}`, {
+      pointer: `/${field}`,
+    })
   }
   const { num_frames: frames, size, num_inference_steps: steps, guidance_scale: guidance } = parameters
   const nearest = nearestOf(request.num_frames, frames)
   if (nearest !== request.num_frames) {
-    refuse('num_frames', request.num_frames, `${frames.stride}n + ${frames.offset} from ${frames.min} to ${frames.max}; use ${nearest}`)
+    refuse(
+      'num_frames',
+      request.num_frames,
+      `${frames.stride}n + ${frames.offset} from ${frames.min} to ${frames.max}; use ${nearest}`,
+    )
   }
   const sides = [request.width, request.height]
-  if (sides.some((side) => side % size.multiple !== 0 || side < size.min || side > size.max) || request.width * request.height > size.max_pixels) {
+  if (
+    sides.some((side) => side % size.multiple !== 0 || side < size.min || side > size.max) ||
+    request.width * request.height > size.max_pixels
+  ) {
     const fix = sides.map((side) => nearestOf(side, { ...size, stride: size.multiple, offset: 0 })).join('x')
-    refuse('size', `${request.width}x${request.height}`, `multiples of ${size.multiple} from ${size.min} to ${size.max}, at most ${size.max_pixels} pixels; try ${fix}`)
+    refuse(
+      'size',
+      `${request.width}x${request.height}`,
+      `multiples of ${size.multiple} from ${size.min} to ${size.max}, at most ${size.max_pixels} pixels; try ${fix}`,
+    )
   }
   if (steps.values !== undefined && !steps.values.includes(request.num_inference_steps)) {
     refuse('num_inference_steps', request.num_inference_steps, `one of ${steps.values.join(', ')}`)
@@ -148,13 +190,40 @@ export interface KeyContext {
 export function canonicalForm(request: EffectiveRequest, context: KeyContext): string {
   const thousandths = (value: number) => Math.round(value * 1000)
   return JSON.stringify([
-    'zt1', context.policyVersion, context.tenant, context.provider,
-    request.model, request.revision, context.weightsSha256,
-    request.prompt.normalize('NFC'), request.negative_prompt.normalize('NFC'),
-    String(request.seed), request.n, request.num_inference_steps,
-    thousandths(request.guidance_scale), null, null, request.scheduler, null,
-    request.width, request.height, request.num_frames, request.fps,
-    [], null, null, [], [], [], null, null, false, request.output_format, false, null, [],
+    'zt1',
+    context.policyVersion,
+    context.tenant,
+    context.provider,
+    request.model,
+    request.revision,
+    context.weightsSha256,
+    request.prompt.normalize('NFC'),
+    request.negative_prompt.normalize('NFC'),
+    String(request.seed),
+    request.n,
+    request.num_inference_steps,
+    thousandths(request.guidance_scale),
+    null,
+    null,
+    request.scheduler,
+    null,
+    request.width,
+    request.height,
+    request.num_frames,
+    request.fps,
+    [],
+    null,
+    null,
+    [],
+    [],
+    [],
+    null,
+    null,
+    false,
+    request.output_format,
+    false,
+    null,
+    [],
   ])
 }
 

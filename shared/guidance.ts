@@ -29,7 +29,8 @@ export function oscillation(high: number, low: number, steps: number, stretch = 
  * @param percentile 0…1, for example 0.995.
  */
 export function dynamicThreshold(values: Float32Array, percentile: number): number {
-  if (!(percentile > 0 && percentile <= 1)) throw new RangeError(`percentile: got ${percentile}, allowed is above 0, up to 1`)
+  if (!(percentile > 0 && percentile <= 1))
+    throw new RangeError(`percentile: got ${percentile}, allowed is above 0, up to 1`)
   const sorted = values.map(Math.abs).sort()
   const rank = Math.min(sorted.length - 1, Math.ceil(percentile * sorted.length) - 1)
   const limit = Math.max(1, sorted[rank] ?? 1)

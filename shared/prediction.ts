@@ -58,7 +58,10 @@ export function noiseFrom(prediction: Prediction, { alpha, sigma }: NoiseLevel):
 }
 
 /** What the network should have said: target = clean · C + noise · N. */
-export function targetOf(prediction: Prediction, { alpha, sigma }: NoiseLevel): { readonly clean: number; readonly noise: number } {
+export function targetOf(
+  prediction: Prediction,
+  { alpha, sigma }: NoiseLevel,
+): { readonly clean: number; readonly noise: number } {
   switch (prediction) {
     case 'noise':
       return { clean: 0, noise: 1 }
@@ -74,7 +77,8 @@ export function targetOf(prediction: Prediction, { alpha, sigma }: NoiseLevel): 
 }
 
 /** Weightings of ‖denoised − clean‖², in terms of snr = alpha²/sigma². */
-export type LossWeighting = 'noise' | 'sample' | 'velocity' | 'truncated' | 'minSnr'
+export const lossWeightings = ['noise', 'sample', 'velocity', 'truncated', 'minSnr'] as const
+export type LossWeighting = (typeof lossWeightings)[number]
 
 /**
  * The factor on the squared error of the clean estimate. `truncated`: max(snr, 1) (Salimans & Ho 2022). `minSnr`:

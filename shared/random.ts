@@ -83,7 +83,7 @@ export function gaussian(seed: number, stream: number, offset: number, length: n
 function logarithm(x: number): number {
   let mantissa = x
   let exponent = 0
-  while (mantissa < 0.7071067811865476) {
+  while (mantissa < Math.SQRT1_2) {
     mantissa *= 2
     exponent -= 1
   }
@@ -91,7 +91,7 @@ function logarithm(x: number): number {
   const z = s * s
   let series = 0
   for (let odd = 21; odd >= 1; odd -= 2) series = series * z + 1 / odd
-  return exponent * 0.6931471805599453 + 2 * s * series
+  return exponent * Math.LN2 + 2 * s * series
 }
 
 /** cos(2π·turn) for 0 ≤ turn < 1: folded to an eighth of a circle, then the Taylor series. */

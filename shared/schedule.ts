@@ -72,7 +72,8 @@ export function karras({ min, max, rho = 7 }: KarrasOptions): Schedule {
 
 /** Times of a run in `steps` equal steps: 1, 1 − 1/steps, …, 0. `from` starts it part of the way. */
 export function timesteps(steps: number, from = 1): number[] {
-  if (!Number.isInteger(steps) || steps < 1) throw new RangeError(`steps: got ${steps}, allowed is a whole number from 1`)
+  if (!Number.isInteger(steps) || steps < 1)
+    throw new RangeError(`steps: got ${steps}, allowed is a whole number from 1`)
   return Array.from({ length: steps + 1 }, (_, index) => (from * (steps - index)) / steps)
 }
 

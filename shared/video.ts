@@ -28,14 +28,23 @@ export interface LatentShape extends VideoShape {
  * The latents of a video.
  * @throws GenerationError invalid_parameter where the strides do not fit.
  */
-export function latentShape({ frames, height, width }: VideoShape, { temporal, spatial }: Strides, channels: number): LatentShape {
+export function latentShape(
+  { frames, height, width }: VideoShape,
+  { temporal, spatial }: Strides,
+  channels: number,
+): LatentShape {
   const groups = (frames - 1) / temporal
   if (!Number.isInteger(groups) || frames < 1) {
     throw new GenerationError('invalid_parameter', framesMessage(frames, temporal), { pointer: '/num_frames' })
   }
-  for (const [name, side] of [['height', height], ['width', width]] as const) {
+  for (const [name, side] of [
+    ['height', height],
+    ['width', width],
+  ] as const) {
     if (side % spatial !== 0 || side < spatial) {
-      throw new GenerationError('invalid_parameter', `${name}: got ${side}, allowed are multiples of ${spatial}`, { pointer: `/${name}` })
+      throw new GenerationError('invalid_parameter', `${name}: got ${side}, allowed are multiples of ${spatial}`, {
+        pointer: `/${name}`,
+      })
     }
   }
   return { channels, frames: groups + 1, height: height / spatial, width: width / spatial }

@@ -6,8 +6,8 @@
  * Rules are themselves graphs, so the gradient can be lowered, evaluated or differentiated again.
  */
 
-import type { Composite, Primitive, Value, ValueOf } from '../graph/graph.ts'
 import { rope } from '../graph/composites.ts'
+import type { Composite, Primitive, Value, ValueOf } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 
 export type Cotangents = readonly (Value | null)[]
@@ -20,7 +20,9 @@ const second = (node: { readonly inputs: readonly Value[] }): Value => op.at(nod
 /** An elementwise rule: cotangent times the derivative, written in the input x and the output y. */
 const elementwise =
   (derivative: (x: Value, y: Value) => Value) =>
-  (node: ValueOf<Primitive>, cotangent: Value): Cotangents => [op.multiply(cotangent, derivative(first(node), node as Value))]
+  (node: ValueOf<Primitive>, cotangent: Value): Cotangents => [
+    op.multiply(cotangent, derivative(first(node), node as Value)),
+  ]
 
 /** A rule of two broadcast inputs: each side's cotangent, summed back to its own shape. */
 const broadcasting =
@@ -83,7 +85,13 @@ export const vjpRules = {
   broadcast: (node, cotangent) => [op.sumTo(cotangent, first(node).shape)],
   slice: (node, cotangent) => {
     const { starts, ends } = node.attributes
-    return [op.pad(cotangent, starts, ends.map((end, axis) => op.at(first(node).shape, axis) - end))]
+    return [
+      op.pad(
+        cotangent,
+        starts,
+        ends.map((end, axis) => op.at(first(node).shape, axis) - end),
+      ),
+    ]
   },
   pad: (node, cotangent) => [
     node.attributes.before.reduce(
@@ -159,11 +167,21 @@ const inverseRoot = (x: Value, epsilon: number): Value => op.reciprocal(op.sqrt(
 
 type Stride = Pick<ValueOf<'convolution'>['attributes'], 'stride' | 'padding'>
 
-function convolutionInput(cotangent: Value, kernel: Value, { stride, padding }: Stride, size: readonly [number, number]): Value {
+function convolutionInput(
+  cotangent: Value,
+  kernel: Value,
+  { stride, padding }: Stride,
+  size: readonly [number, number],
+): Value {
   return op.primitive('convolutionInput', [cotangent, kernel], { stride, padding, size })
 }
 
-function convolutionKernel(x: Value, cotangent: Value, { stride, padding }: Stride, size: readonly [number, number]): Value {
+function convolutionKernel(
+  x: Value,
+  cotangent: Value,
+  { stride, padding }: Stride,
+  size: readonly [number, number],
+): Value {
   return op.primitive('convolutionKernel', [x, cotangent], { stride, padding, size })
 }
 
@@ -172,4 +190,3 @@ const spatial = (x: Value): readonly [number, number] => [op.at(x.shape, 2), op.
 function inverse(permutation: readonly number[]): number[] {
   return permutation.map((_, axis) => permutation.indexOf(axis))
 }
-

@@ -101,7 +101,8 @@ export const gelu = (x: Value, approximate: 'tanh' | 'none' = 'tanh'): Value =>
  */
 export function rope(x: Value, cos: Value, sin: Value, heads: number): Value {
   const half = op.at(x.shape, 2) / heads / 2
-  if (!Number.isInteger(half)) throw new RangeError(`${scopeName()}: rope over [${x.shape}] wants an even head of ${heads}`)
+  if (!Number.isInteger(half))
+    throw new RangeError(`${scopeName()}: rope over [${x.shape}] wants an even head of ${heads}`)
   return value('rope', [x, cos, sin], { heads }, x.shape)
 }
 

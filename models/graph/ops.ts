@@ -61,7 +61,8 @@ export const shapeRules = {
     broadcastShapes(at(inputs, 0), shape).join() === shape.join()
       ? shape
       : fail('broadcast', `[${at(inputs, 0)}] does not broadcast to [${shape}]`),
-  slice: ({ starts, ends }, inputs) => at(inputs, 0).map((size, axis) => sliceSize(size, at(starts, axis), at(ends, axis))),
+  slice: ({ starts, ends }, inputs) =>
+    at(inputs, 0).map((size, axis) => sliceSize(size, at(starts, axis), at(ends, axis))),
   pad: ({ before, after }, inputs) => at(inputs, 0).map((size, axis) => size + at(before, axis) + at(after, axis)),
   concatenate: ({ axis }, inputs) => concatenatedShape(axis, inputs),
   gather: ({ axis }, inputs) => [...at(inputs, 0).slice(0, axis), ...at(inputs, 1), ...at(inputs, 0).slice(axis + 1)],
@@ -272,7 +273,9 @@ export function split(x: Value, parts: number, axis: number): Value[] {
 export function sumTo(x: Value, shape: Shape): Value {
   if (x.shape.join() === shape.join()) return x
   const lead = x.shape.length - shape.length
-  const axes = x.shape.map((_, axis) => axis).filter((axis) => axis < lead || (shape[axis - lead] === 1 && x.shape[axis] !== 1))
+  const axes = x.shape
+    .map((_, axis) => axis)
+    .filter((axis) => axis < lead || (shape[axis - lead] === 1 && x.shape[axis] !== 1))
   return reshape(sum(x, axes), shape)
 }
 
@@ -282,7 +285,8 @@ export function broadcastShapes(a: Shape, b: Shape): Shape {
   return Array.from({ length: rank }, (_, index) => {
     const left = a[index - rank + a.length] ?? 1
     const right = b[index - rank + b.length] ?? 1
-    if (left !== right && left !== 1 && right !== 1) fail('broadcast', `[${a}] and [${b}] differ at ${left} and ${right}`)
+    if (left !== right && left !== 1 && right !== 1)
+      fail('broadcast', `[${a}] and [${b}] differ at ${left} and ${right}`)
     return left === 1 ? right : left
   })
 }
@@ -300,7 +304,9 @@ function concatenatedShape(axis: number, inputs: readonly Shape[]): Shape {
   const fits = (shape: Shape) => shape.length === first.length && shape.every((n, i) => i === axis || n === first[i])
   const odd = inputs.find((shape) => !fits(shape))
   if (odd !== undefined) fail('concatenate', `[${odd}] does not join [${first}] along axis ${axis}`)
-  return first.map((size, index) => (index === axis ? inputs.reduce((total, shape) => total + at(shape, axis), 0) : size))
+  return first.map((size, index) =>
+    index === axis ? inputs.reduce((total, shape) => total + at(shape, axis), 0) : size,
+  )
 }
 
 function sliceSize(size: number, start: number, end: number): number {

@@ -34,7 +34,8 @@ export function rewrite(graph: Graph, { expand = () => false }: RewriteOptions =
     const key = keyOf(node, inputs, numberOf)
     const same = known.get(key)
     // Rebuilding keeps op and attributes together, so the union member stays the same.
-    const fresh = same ?? (inputs.every((each, index) => each === node.inputs[index]) ? node : ({ ...node, inputs } as Value))
+    const fresh =
+      same ?? (inputs.every((each, index) => each === node.inputs[index]) ? node : ({ ...node, inputs } as Value))
     known.set(key, fresh)
     rewritten.set(node, fresh)
   }

@@ -114,7 +114,7 @@ export const autoencoderSizes = {
     coarse: { width: 32, encoderBlocks: 1, decoderBlocks: 1 },
   },
   stickers: {
-    channels: 16,
+    channels: 32,
     fine: { width: 96, encoderBlocks: 1, decoderBlocks: 2 },
     coarse: { width: 192, encoderBlocks: 2, decoderBlocks: 3 },
   },

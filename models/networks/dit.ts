@@ -9,8 +9,8 @@
  *   B batch · C latent channels · F latent frames · H, W latent sides · p patch · S = H/p · W/p · T = F · S · D width
  */
 
-import { scope, type Value } from '../graph/graph.ts'
 import { gelu, layerNorm, squaredRelu } from '../graph/composites.ts'
+import { scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { crossAttention, type RotaryTables, selfAttention } from '../nn/attention.ts'
 import { type RotaryShares, rotaryTables } from '../nn/embedding.ts'
@@ -133,7 +133,7 @@ export function unpatchify(tokens: Value, shape: Value['shape'], patch: number):
 }
 
 const common = {
-  channels: 16,
+  channels: 32,
   patch: 2,
   textWidth: 256,
   featureWidth: 128,

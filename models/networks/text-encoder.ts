@@ -7,8 +7,8 @@
  *   B batch · L tokens · D width
  */
 
-import { parameter, scope, type Value } from '../graph/graph.ts'
 import { gelu, rmsNorm, squaredRelu } from '../graph/composites.ts'
+import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { selfAttention } from '../nn/attention.ts'
 import { feedForward } from '../nn/linear.ts'

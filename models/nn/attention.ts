@@ -5,8 +5,8 @@
  * Rotary positions are tables given by the caller, who alone knows what the axes mean.
  */
 
-import { parameter, scope, type Value } from '../graph/graph.ts'
 import { attention, rmsNorm, rope } from '../graph/composites.ts'
+import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { linear } from './linear.ts'
 

@@ -61,4 +61,3 @@ export function rotaryTables({ frames, height, width }: RotaryGrid, shares: Rota
   const shape = [frames * height * width, pairs]
   return { cos: constant(cos, shape), sin: constant(sin, shape) }
 }
-

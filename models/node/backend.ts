@@ -36,7 +36,9 @@ function nodeSession(session: InferenceSession): Session {
   const run: Session['run'] = (feeds, into = {}) => {
     const result = lane.then(() => session.run(tensors(feeds), { ...fetches(session), ...tensors(into) }))
     lane = result.catch(() => {})
-    return result.then((outputs) => Object.fromEntries(Object.entries(outputs).map(([name, each]) => [name, host(each)])))
+    return result.then((outputs) =>
+      Object.fromEntries(Object.entries(outputs).map(([name, each]) => [name, host(each)])),
+    )
   }
   return {
     run,

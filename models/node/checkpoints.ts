@@ -23,7 +23,9 @@ export const checkpointPath = (run: string): string => join(cacheFolder(), `${ru
 
 /** Writes beside the old file, then takes its place, so an interruption leaves one of the two whole. */
 export async function saveCheckpoint(path: string, { step, state, notes }: Checkpoint): Promise<void> {
-  const tensors = Object.fromEntries(Object.entries(state).map(([name, data]) => [name, { shape: [data.length], data }]))
+  const tensors = Object.fromEntries(
+    Object.entries(state).map(([name, data]) => [name, { shape: [data.length], data }]),
+  )
   await writeAtomically(path, writeSafetensors(tensors, 'float32', { step: String(step), notes }))
 }
 

@@ -41,13 +41,23 @@ export const trainingSeed = 0x1000000
 const atOnce = 16
 
 /** Encodes the clips or reads them back, in raw units; statistics per channel beside them. */
-export async function latentSet(options: LatentOptions): Promise<{ readonly set: LatentSet; readonly statistics: ChannelStatistics }> {
+export async function latentSet(
+  options: LatentOptions,
+): Promise<{ readonly set: LatentSet; readonly statistics: ChannelStatistics }> {
   const { config, count, frames, side } = options
-  const shape = { channels: config.channels, frames: (frames - 1) / temporalStride + 1, height: side / spatialStride, width: side / spatialStride }
+  const shape = {
+    channels: config.channels,
+    frames: (frames - 1) / temporalStride + 1,
+    height: side / spatialStride,
+    width: side / spatialStride,
+  }
   const size = shape.channels * shape.frames * shape.height * shape.width
   const path = join(cacheFolder(), `latents-${fingerprint(options)}-${count}x${frames}x${side}.f16`)
   const known = await readFile(path).catch(() => undefined)
-  const raw = known?.length === count * size * 2 ? fromFloat16(new Uint16Array(known.buffer, known.byteOffset, count * size)) : await encodeAll(options, size)
+  const raw =
+    known?.length === count * size * 2
+      ? fromFloat16(new Uint16Array(known.buffer, known.byteOffset, count * size))
+      : await encodeAll(options, size)
   if (known === undefined) {
     await mkdir(dirname(path), { recursive: true })
     await writeAtomically(path, new Uint8Array(toFloat16(raw).buffer))
@@ -58,14 +68,22 @@ export async function latentSet(options: LatentOptions): Promise<{ readonly set:
   return { set: { count, ...shape, latents: raw, attributes }, statistics }
 }
 
-async function encodeAll({ config, parameters, backend, count, frames, side, signal, progress }: LatentOptions, size: number): Promise<Float32Array> {
+async function encodeAll(
+  { config, parameters, backend, count, frames, side, signal, progress }: LatentOptions,
+  size: number,
+): Promise<Float32Array> {
   await using session = await encoderSession(config, parameters, backend, atOnce, frames, side)
-  await using queue = batchQueue((n) => ({ kind: 'clips', arguments: [trainingSeed + n * atOnce, atOnce, frames, side] }))
+  await using queue = batchQueue((n) => ({
+    kind: 'clips',
+    arguments: [trainingSeed + n * atOnce, atOnce, frames, side],
+  }))
   const latents = new Float32Array(Math.ceil(count / atOnce) * atOnce * size)
   for (let first = 0; first < count; first += atOnce) {
     signal.throwIfAborted()
     const { frames: pixels } = await queue.next()
-    const outputs = await session.run({ frames: { dtype: 'float32', shape: [atOnce, frames, side, side, 3], data: pixels } })
+    const outputs = await session.run({
+      frames: { dtype: 'float32', shape: [atOnce, frames, side, side, 3], data: pixels },
+    })
     latents.set(outputs.latents?.data as Float32Array, first * size)
     progress(Math.min(count, first + atOnce))
   }
@@ -80,18 +98,25 @@ export function encoderSession(
   frames: number,
   side: number,
 ): Promise<Session> {
-  const graph = trace(() => ({ latents: scope('autoencoder', () => encoder(config, input('frames', [batch, frames, side, side, 3]))) }))
+  const graph = trace(() => ({
+    latents: scope('autoencoder', () => encoder(config, input('frames', [batch, frames, side, side, 3]))),
+  }))
   const stored = (name: string) => {
     const data = parameters[name]
-    if (data === undefined) throw new RangeError(`encoder: there is no parameter ${name}; train or load the autoencoder first`)
-    return { dtype: 'float32', data: { kind: 'inline', bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) } } as const
+    if (data === undefined)
+      throw new RangeError(`encoder: there is no parameter ${name}; train or load the autoencoder first`)
+    return {
+      dtype: 'float32',
+      data: { kind: 'inline', bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) },
+    } as const
   }
   return backend.load({ model: encode(lower(graph, { stored })) })
 }
 
 function fingerprint({ config, parameters }: LatentOptions): string {
   const hash = createHash('sha256').update(JSON.stringify(config))
-  for (const name of Object.keys(parameters).sort()) if (name.includes('encoder')) hash.update(parameters[name] as Float32Array)
+  for (const name of Object.keys(parameters).sort())
+    if (name.includes('encoder')) hash.update(parameters[name] as Float32Array)
   return hash.digest('hex').slice(0, 12)
 }
 
@@ -104,7 +129,10 @@ function statisticsOf(latents: Float32Array, channels: number, plane: number): C
   })
   const count = latents.length / channels
   const mean = Array.from(sums, (sum) => sum / count)
-  return { mean, deviation: Array.from(squares, (square, channel) => Math.sqrt(square / count - (mean[channel] as number) ** 2)) }
+  return {
+    mean,
+    deviation: Array.from(squares, (square, channel) => Math.sqrt(square / count - (mean[channel] as number) ** 2)),
+  }
 }
 
 function normalise(latents: Float32Array, { mean, deviation }: ChannelStatistics, plane: number): void {

@@ -59,7 +59,8 @@ const opsets = { '': 23, 'com.microsoft': 1 } as const
 /** ModelProto bytes. External data is referred to, never copied. */
 export function encode(model: OnnxModel): Uint8Array {
   const proto = message().integer(1, irVersion).text(2, 'zoetrope').message(7, graphProto(model))
-  for (const [domain, version] of Object.entries(opsets)) proto.message(8, message().text(1, domain).integer(2, version))
+  for (const [domain, version] of Object.entries(opsets))
+    proto.message(8, message().text(1, domain).integer(2, version))
   return proto.bytes()
 }
 

@@ -10,6 +10,7 @@
  */
 
 import { compositeRules } from '../autodiff/vjp.ts'
+import { isComposite } from '../graph/composites.ts'
 import {
   type Composite,
   type DType,
@@ -20,7 +21,6 @@ import {
   type Value,
   type ValueOf,
 } from '../graph/graph.ts'
-import { isComposite } from '../graph/composites.ts'
 import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
 import type { OnnxAttribute, OnnxBytes, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
@@ -48,7 +48,12 @@ interface Emitter {
   /** How often a value is used. */
   readonly uses: (node: Value) => number
   /** Appends an operator and returns its output's name. */
-  readonly emit: (type: string, inputs: readonly string[], attributes?: OnnxNode['attributes'], domain?: OnnxNode['domain']) => string
+  readonly emit: (
+    type: string,
+    inputs: readonly string[],
+    attributes?: OnnxNode['attributes'],
+    domain?: OnnxNode['domain'],
+  ) => string
   readonly integers: (values: readonly number[]) => string
   readonly floats: (data: ArrayLike<number>, shape: Shape) => string
 }
@@ -107,7 +112,9 @@ const lowerRules = {
   broadcast: (node, { emit, name, integers: longs }) => emit('Expand', [name(first(node)), longs(node.shape)]),
   slice: (node, { emit, name, integers: longs }) => {
     const { starts, ends } = node.attributes
-    const axes = starts.map((_, axis) => axis).filter((axis) => starts[axis] !== 0 || ends[axis] !== first(node).shape[axis])
+    const axes = starts
+      .map((_, axis) => axis)
+      .filter((axis) => starts[axis] !== 0 || ends[axis] !== first(node).shape[axis])
     const pick = (list: readonly number[]) => longs(axes.map((axis) => op.at(list, axis)))
     return emit('Slice', [name(first(node)), pick(starts), pick(ends), longs(axes)])
   },
@@ -221,7 +228,8 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
       return inline(`int64[${values.join()}]`, 'int64', [values.length], bytes)
     },
     floats: (data, shape) => {
-      const key = data.length <= 16 ? `float32[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
+      const key =
+        data.length <= 16 ? `float32[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
       return inline(key, 'float32', shape, new Uint8Array(Float32Array.from(data).buffer))
     },
   }

@@ -7,6 +7,7 @@
  *   B 1 or 2 (with guidance: conditional, then unconditional) · L tokens · [1, C, F, h, w] latents
  */
 
+import type { LatentShape } from '../../shared/video.ts'
 import { input, scope, trace, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { decodeGroups, temporalStride } from '../networks/autoencoder.ts'
@@ -14,19 +15,26 @@ import { dit } from '../networks/dit.ts'
 import { textEncoder } from '../networks/text-encoder.ts'
 import { encode } from '../onnx/encode.ts'
 import { type LowerOptions, lower } from '../onnx/lower.ts'
-import type { LatentShape } from '../../shared/video.ts'
 import type { ModelSource } from './backend.ts'
 import { type Model, storedIn } from './model.ts'
 
 /** The numbers of a step, in the order of the input `row`. */
 export const rowNames = [
-  'predictionLatents', 'predictionOutput', 'conditional', 'latents', 'denoised', 'previous', 'noise',
+  'predictionLatents',
+  'predictionOutput',
+  'conditional',
+  'latents',
+  'denoised',
+  'previous',
+  'noise',
 ] as const
 
 /** ids, mask [B, L] → text [B, L, D], pooled [B, D], textBias [B, 1, 1, L]. */
 export function compileText(model: Model, batch: number, length: number): ModelSource {
   return source(model, () => {
-    const encoding = scope('text', () => textEncoder(model.text, input('ids', [batch, length], 'int32'), input('mask', [batch, length])))
+    const encoding = scope('text', () =>
+      textEncoder(model.text, input('ids', [batch, length], 'int32'), input('mask', [batch, length])),
+    )
     return { text: encoding.text, pooled: encoding.pooled, textBias: encoding.textBias }
   })
 }
@@ -39,7 +47,12 @@ export function compileStep(model: Model, batch: 1 | 2, shape: LatentShape, leng
   return source(model, () => stepGraph(model, batch, shape, length))
 }
 
-export function stepGraph(model: Model, batch: 1 | 2, { channels, frames, height, width }: LatentShape, length: number) {
+export function stepGraph(
+  model: Model,
+  batch: 1 | 2,
+  { channels, frames, height, width }: LatentShape,
+  length: number,
+) {
   const { denoiser } = model
   const latents = input('latents', [1, channels, frames, height, width])
   const row = rowOf(input('row', [rowNames.length]))
@@ -71,7 +84,8 @@ export function stepGraph(model: Model, batch: 1 | 2, { channels, frames, height
 export function compileDecoder(model: Model, { channels, height, width }: LatentShape): ModelSource {
   const { mean, deviation } = model.card.latents
   return source(model, () => {
-    const raw = (x: Value) => op.add(op.multiply(op.transpose(x, [0, 2, 3, 1]), op.constant([...deviation])), op.constant([...mean]))
+    const raw = (x: Value) =>
+      op.add(op.multiply(op.transpose(x, [0, 2, 3, 1]), op.constant([...deviation])), op.constant([...mean]))
     const group = raw(input('latents', [1, channels, height, width]))
     // Before the first group there are zeros in the decoder's own units, so a flag takes the mean away again.
     const before = op.multiply(raw(input('previous', [1, channels, height, width])), input('hasPrevious', [1]))

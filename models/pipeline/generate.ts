@@ -81,7 +81,11 @@ function* promptWarnings({ prompt, negative_prompt }: EffectiveRequest, { text }
   }
   const length = tokenize(prompt).length
   if (length > text.maxTokens) {
-    yield { type: 'warning', code: 'prompt_truncated', message: `the prompt has ${length} tokens, the model reads ${text.maxTokens}` }
+    yield {
+      type: 'warning',
+      code: 'prompt_truncated',
+      message: `the prompt has ${length} tokens, the model reads ${text.maxTokens}`,
+    }
   }
 }
 
@@ -101,7 +105,8 @@ async function encodePrompts({ model, request, sessions }: Run): Promise<Readonl
 }
 
 /** A guided network is told the scale and runs once; another runs on both rows unless guidance is off. */
-const rowsOf = ({ denoiser }: Model, { guidance_scale: scale }: EffectiveRequest): 1 | 2 => (denoiser.guided || scale === 1 ? 1 : 2)
+const rowsOf = ({ denoiser }: Model, { guidance_scale: scale }: EffectiveRequest): 1 | 2 =>
+  denoiser.guided || scale === 1 ? 1 : 2
 
 /** Token count of the longest text, rounded up so that few different graphs are built. */
 function tokensOf({ text }: Model, texts: readonly string[]): number {
@@ -119,11 +124,17 @@ async function* denoise(
   const key = `step ${rows} ${shape.frames} ${shape.height} ${shape.width} ${length}`
   const session = await sessions.get(key, () => compileStep(model, rows, shape, length))
   const size = shape.channels * shape.frames * shape.height * shape.width
-  const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: [1, shape.channels, shape.frames, shape.height, shape.width], data })
+  const tensor = (data: Float32Array): HostTensor => ({
+    dtype: 'float32',
+    shape: [1, shape.channels, shape.frames, shape.height, shape.width],
+    data,
+  })
   const steps = planOf(request)
-  const guidance = model.denoiser.guided ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) } : {}
-  let latents = gaussian(request.seed, streams.initial, 0, size)
-  let previous = new Float32Array(size)
+  const guidance: Record<string, HostTensor> = model.denoiser.guided
+    ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) }
+    : {}
+  let latents: Float32Array = gaussian(request.seed, streams.initial, 0, size)
+  let previous: Float32Array = new Float32Array(size)
   const silence = new Float32Array(size)
   for (const [index, step] of steps.entries()) {
     signal.throwIfAborted()
@@ -139,7 +150,14 @@ async function* denoise(
     latents = outputs.next?.data as Float32Array
     previous = outputs.estimate?.data as Float32Array
     requireFinite(latents, `step ${index + 1} of ${steps.length}`)
-    yield { type: 'progress', value: (0.9 * (index + 1)) / steps.length, stage: 'denoise', step: index + 1, steps: steps.length, inferenceSource: 'on_device' }
+    yield {
+      type: 'progress',
+      value: (0.9 * (index + 1)) / steps.length,
+      stage: 'denoise',
+      step: index + 1,
+      steps: steps.length,
+      inferenceSource: 'on_device',
+    }
   }
   return latents
 }
@@ -150,7 +168,10 @@ const samplers: Readonly<Record<string, Sampler>> = { ddim: { kind: 'ddim' }, dp
 export function planOf({ scheduler, num_inference_steps: steps }: EffectiveRequest): SamplerStep[] {
   const sampler = Object.hasOwn(samplers, scheduler) ? samplers[scheduler] : undefined
   if (sampler === undefined) {
-    throw new GenerationError('invalid_parameter', `scheduler: got ${scheduler}, allowed are ${Object.keys(samplers).join(', ')}`)
+    throw new GenerationError(
+      'invalid_parameter',
+      `scheduler: got ${scheduler}, allowed are ${Object.keys(samplers).join(', ')}`,
+    )
   }
   return plan({ schedule: cosine(), sampler, steps })
 }
@@ -172,16 +193,28 @@ function timeFeed({ level }: SamplerStep, frames: number, width: number): HostTe
 }
 
 /** Group by group, as a stream would: the state is the latents of the group before. */
-async function* decode({ model, signal, sessions }: Run, shape: LatentShape, latents: Float32Array): AsyncGenerator<Unnumbered<Event>> {
+async function* decode(
+  { model, signal, sessions }: Run,
+  shape: LatentShape,
+  latents: Float32Array,
+): AsyncGenerator<Unnumbered<Event>> {
   const { channels, frames: groups, height, width } = shape
   const session = await sessions.get(`decode ${height} ${width}`, () => compileDecoder(model, shape))
-  const group = (index: number): HostTensor => ({ dtype: 'float32', shape: [1, channels, height, width], data: planes(latents, shape, index) })
+  const group = (index: number): HostTensor => ({
+    dtype: 'float32',
+    shape: [1, channels, height, width],
+    data: planes(latents, shape, index),
+  })
   const flatness = flatnessGuard()
   let first = 0
   for (let index = 0; index < groups; index++) {
     signal.throwIfAborted()
     const hasPrevious: HostTensor = { dtype: 'float32', shape: [1], data: Float32Array.of(index === 0 ? 0 : 1) }
-    const { frames } = await session.run({ latents: group(index), previous: group(Math.max(0, index - 1)), hasPrevious })
+    const { frames } = await session.run({
+      latents: group(index),
+      previous: group(Math.max(0, index - 1)),
+      hasPrevious,
+    })
     const values = frames?.data as Float32Array
     requireFinite(values, `decoding group ${index + 1} of ${groups}`)
     const skipped = index === 0 ? temporalStride - 1 : 0
@@ -190,7 +223,12 @@ async function* decode({ model, signal, sessions }: Run, shape: LatentShape, lat
     const part = { first, count: temporalStride - skipped, pixels }
     first += part.count
     yield { type: 'part', block: index, part }
-    yield { type: 'progress', value: 0.9 + (0.1 * (index + 1)) / groups, stage: 'vae_decode', inferenceSource: 'on_device' }
+    yield {
+      type: 'progress',
+      value: 0.9 + (0.1 * (index + 1)) / groups,
+      stage: 'vae_decode',
+      inferenceSource: 'on_device',
+    }
   }
   flatness.judge()
 }
@@ -214,7 +252,10 @@ export function pixelsOf(values: Float32Array): Uint8Array {
 function requireFinite(values: Float32Array, where: string): void {
   const bad = values.findIndex((value) => !Number.isFinite(value))
   if (bad >= 0) {
-    throw new GenerationError('numerics_failed', `${where}: value ${bad} is ${values[bad]}, allowed are finite numbers; try another backend or precision`)
+    throw new GenerationError(
+      'numerics_failed',
+      `${where}: value ${bad} is ${values[bad]}, allowed are finite numbers; try another backend or precision`,
+    )
   }
 }
 
@@ -229,7 +270,11 @@ function flatnessGuard() {
       }
     },
     judge: () => {
-      if (high - low < 4) throw new GenerationError('numerics_failed', `decoding: all pixels lie between ${low} and ${high}; the result is flat`)
+      if (high - low < 4)
+        throw new GenerationError(
+          'numerics_failed',
+          `decoding: all pixels lie between ${low} and ${high}; the result is flat`,
+        )
     },
   }
 }

@@ -7,10 +7,10 @@
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
 import { sizeOf } from '../graph/graph.ts'
-import type { LowerOptions } from '../onnx/lower.ts'
 import { type AutoencoderConfig, autoencoderSizes } from '../networks/autoencoder.ts'
 import { type DitConfig, ditSizes } from '../networks/dit.ts'
 import { type TextEncoderConfig, textEncoderSizes } from '../networks/text-encoder.ts'
+import type { LowerOptions } from '../onnx/lower.ts'
 import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
 import { readSafetensors, type SafetensorsFile, WeightsFormatError } from '../weights/safetensors.ts'
 
@@ -31,7 +31,10 @@ export interface Model {
 export function modelOf(card: ModelCard, bytes: Readonly<Record<string, Uint8Array>>): Model {
   const { architecture } = card
   if (architecture.tokenizer !== tokenizerRevision) {
-    throw new GenerationError('model_format', `${card.id}: its tokenizer is ${architecture.tokenizer}, this version has ${tokenizerRevision}; use matching versions`)
+    throw new GenerationError(
+      'model_format',
+      `${card.id}: its tokenizer is ${architecture.tokenizer}, this version has ${tokenizerRevision}; use matching versions`,
+    )
   }
   const files = Object.fromEntries(Object.entries(bytes).map(([name, data]) => [name, checked(name, data)]))
   return {
@@ -50,11 +53,17 @@ export function storedIn({ files, card }: Model): NonNullable<LowerOptions['stor
       const entry = file.entries.get(name)
       if (entry === undefined) continue
       if (entry.dtype === 'int32' || sizeOf(entry.shape) !== sizeOf(shape)) {
-        throw new GenerationError('model_format', `${card.id}: ${name} is stored as ${entry.dtype} [${entry.shape}], the network wants [${shape}]`)
+        throw new GenerationError(
+          'model_format',
+          `${card.id}: ${name} is stored as ${entry.dtype} [${entry.shape}], the network wants [${shape}]`,
+        )
       }
       return { dtype: entry.dtype, data: { kind: 'external', location, offset: entry.offset, length: entry.length } }
     }
-    throw new GenerationError('model_format', `${card.id}: the weights have no ${name}; card and files do not belong together`)
+    throw new GenerationError(
+      'model_format',
+      `${card.id}: the weights have no ${name}; card and files do not belong together`,
+    )
   }
 }
 
@@ -62,14 +71,18 @@ function checked(name: string, bytes: Uint8Array): SafetensorsFile {
   try {
     return readSafetensors(bytes)
   } catch (error) {
-    if (error instanceof WeightsFormatError) throw new GenerationError('weights_integrity', `${name}: ${error.message}`, { cause: error })
+    if (error instanceof WeightsFormatError)
+      throw new GenerationError('weights_integrity', `${name}: ${error.message}`, { cause: error })
     throw error
   }
 }
 
 function named<T extends Readonly<Record<string, unknown>>>(sizes: T, name: string): T[keyof T] {
   if (!Object.hasOwn(sizes, name)) {
-    throw new GenerationError('model_format', `card: architecture ${name} is unknown, known are ${Object.keys(sizes).join(', ')}`)
+    throw new GenerationError(
+      'model_format',
+      `card: architecture ${name} is unknown, known are ${Object.keys(sizes).join(', ')}`,
+    )
   }
   return sizes[name as keyof T]
 }

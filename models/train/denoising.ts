@@ -75,7 +75,11 @@ export function draw(options: DrawOptions): Draw {
 }
 
 /** Copies whole clips, or their first latent frames. */
-function gathered({ channels, frames: all, height, width, latents }: LatentSet, chosen: readonly number[], frames: number): Float32Array {
+function gathered(
+  { channels, frames: all, height, width, latents }: LatentSet,
+  chosen: readonly number[],
+  frames: number,
+): Float32Array {
   const [area, plane] = [height * width, all * height * width]
   const out = new Float32Array(chosen.length * channels * frames * area)
   let cursor = 0
@@ -89,7 +93,11 @@ function gathered({ channels, frames: all, height, width, latents }: LatentSet, 
   return out
 }
 
-function captions({ set, name, batch, frames, tokens, dropout }: DrawOptions, chosen: readonly number[], random: RandomStream) {
+function captions(
+  { set, name, batch, frames, tokens, dropout }: DrawOptions,
+  chosen: readonly number[],
+  random: RandomStream,
+) {
   const texts = chosen.map((index) => {
     if (random.chance(dropout)) return ''
     return caption(set.attributes(index), random.integer(2 ** 31), { omit: true, picture: frames === 1 }).text
@@ -98,7 +106,12 @@ function captions({ set, name, batch, frames, tokens, dropout }: DrawOptions, ch
 }
 
 /** Token ids and mask of some texts, as feeds. */
-export function textFeeds(name: string, texts: readonly string[], tokens: number, batch = texts.length): Record<string, HostTensor> {
+export function textFeeds(
+  name: string,
+  texts: readonly string[],
+  tokens: number,
+  batch = texts.length,
+): Record<string, HostTensor> {
   const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)]
   texts.forEach((text, row) => {
     const encoded = encodeText(text, tokens)
@@ -141,17 +154,23 @@ export function mixed(
   y: Float32Array,
   weights: (clip: number, frame: number) => readonly [number, number],
 ): Float32Array {
-  const table = Array.from({ length: shape[0] }, (_, clip) => Array.from({ length: shape[2] }, (__, frame) => weights(clip, frame)))
+  const table = Array.from({ length: shape[0] }, (_, clip) =>
+    Array.from({ length: shape[2] }, (__, frame) => weights(clip, frame)),
+  )
   const out = new Float32Array(x.length)
   eachElement(shape, (element, clip, frame) => {
-    const [a, b] = table[clip]?.[frame] as readonly [number, number]
+    const [a, b] = (table[clip] as (readonly [number, number])[])[frame] as readonly [number, number]
     out[element] = a * (x[element] as number) + b * (y[element] as number)
   })
   return out
 }
 
 /** The feeds that tell the network its levels: sinusoids of each frame's noise angle, [batch, frames, width]. */
-export function timeFeed({ name, shape }: Pick<Draw, 'name' | 'shape'>, levels: readonly (readonly NoiseLevel[])[], width: number): Record<string, HostTensor> {
+export function timeFeed(
+  { name, shape }: Pick<Draw, 'name' | 'shape'>,
+  levels: readonly (readonly NoiseLevel[])[],
+  width: number,
+): Record<string, HostTensor> {
   const angles = levels.flatMap((row) => row.map(noiseAngle))
   return { [`${name}.time`]: { dtype: 'float32', shape: [shape[0], shape[2], width], data: sinusoids(angles, width) } }
 }
@@ -160,7 +179,8 @@ export function timeFeed({ name, shape }: Pick<Draw, 'name' | 'shape'>, levels: 
 export function weightFeed({ name, shape, given }: Draw, weights: readonly number[]): Record<string, HostTensor> {
   const data = new Float32Array(shape[0] * shape[2])
   weights.forEach((weight, clip) => {
-    for (let frame = 0; frame < shape[2]; frame++) data[clip * shape[2] + frame] = frame === 0 && given[clip] ? 0 : weight
+    for (let frame = 0; frame < shape[2]; frame++)
+      data[clip * shape[2] + frame] = frame === 0 && given[clip] ? 0 : weight
   })
   return { [`${name}.weight`]: { dtype: 'float32', shape: [shape[0], 1, shape[2], 1, 1], data } }
 }
@@ -184,11 +204,15 @@ export function denoisingFeeds(drawn: Draw, options: DenoisingOptions): Record<s
   const { name, shape, clean, noise } = drawn
   const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape, data })
   return {
-    [`${name}.latents`]: tensor(mixed(shape, clean, noise, (clip, frame) => [at(clip, frame).alpha, at(clip, frame).sigma])),
+    [`${name}.latents`]: tensor(
+      mixed(shape, clean, noise, (clip, frame) => [at(clip, frame).alpha, at(clip, frame).sigma]),
+    ),
     [`${name}.target`]: tensor(mixed(shape, clean, noise, (clip) => [target(clip).clean, target(clip).noise])),
     ...timeFeed(drawn, perFrame, featureWidth),
-    ...weightFeed(drawn, levels.map((level) => velocityLossWeight(weighting, level))),
+    ...weightFeed(
+      drawn,
+      levels.map((level) => velocityLossWeight(weighting, level)),
+    ),
     ...drawn.text,
   }
 }
-

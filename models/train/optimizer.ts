@@ -78,7 +78,10 @@ export function isHiddenMatrix({ name, shape }: ParameterDescription): boolean {
 }
 
 /** The factor that brings the norm of all gradients together down to `limit`, and that norm. */
-export function globalClip(gradients: readonly Value[], limit: number): { readonly factor: Value; readonly norm: Value } {
+export function globalClip(
+  gradients: readonly Value[],
+  limit: number,
+): { readonly factor: Value; readonly norm: Value } {
   const squares = gradients.map((each) => op.reshape(op.sum(op.square(each)), []))
   const norm = op.sqrt(squares.reduce((total, each) => op.add(total, each)))
   return { norm, factor: op.minimum(op.divide(limit, op.add(norm, 1e-6)), 1) }

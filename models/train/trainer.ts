@@ -57,7 +57,9 @@ export async function trainer(options: TrainerOptions): Promise<Trainer> {
   const model = lower(graph, { fuse: fuseForTraining })
   const session = await options.backend.load({ model: encode(model) })
   const allocate = () =>
-    Object.fromEntries(Object.entries(stateShapes).map(([name, shape]) => [name, tensor(shape, new Float32Array(sizeOf(shape)))]))
+    Object.fromEntries(
+      Object.entries(stateShapes).map(([name, shape]) => [name, tensor(shape, new Float32Array(sizeOf(shape)))]),
+    )
   let [current, spare] = [allocate(), allocate()]
   fill(current, parameters, options)
   const frozen = new Set(parameters.filter((each) => options.frozen?.(each)).map(({ name }) => name))
@@ -97,7 +99,8 @@ interface TrainingGraph {
 export function trainingGraph({ objective, optimizerOf, frozen = () => false, clip }: TrainerOptions): TrainingGraph {
   const forward = trace(objective)
   const loss = forward.outputs.get('loss')
-  if (loss === undefined) throw new TypeError(`trainer: the objective gave ${[...forward.outputs.keys()]}, wants a loss`)
+  if (loss === undefined)
+    throw new TypeError(`trainer: the objective gave ${[...forward.outputs.keys()]}, wants a loss`)
   const learned = forward.parameters.filter((each) => !frozen(each.attributes))
   const gradients = gradient(loss, learned)
   const { factor, norm } = globalClip(gradients, clip)
@@ -133,7 +136,11 @@ export function trainingGraph({ objective, optimizerOf, frozen = () => false, cl
   }
 }
 
-function fill(buffers: Record<string, HostTensor>, parameters: readonly ParameterDescription[], options: TrainerOptions): void {
+function fill(
+  buffers: Record<string, HostTensor>,
+  parameters: readonly ParameterDescription[],
+  options: TrainerOptions,
+): void {
   const set = (name: string, data: Float32Array | undefined) => {
     const buffer = buffers[name]
     if (buffer === undefined || data === undefined) return

@@ -117,7 +117,8 @@ function entryOf(name: string, entry: unknown, start: number): TensorEntry {
   }
   const [from, to] = range as [number, number]
   const wanted = shape.reduce((product, size) => product * size, elementBytes[known])
-  if (to - from !== wanted) return fail(`tensor ${name} of [${shape}] takes ${wanted} bytes, its range has ${to - from}`)
+  if (to - from !== wanted)
+    return fail(`tensor ${name} of [${shape}] takes ${wanted} bytes, its range has ${to - from}`)
   return { name, dtype: known, shape, offset: start + from, length: wanted }
 }
 
@@ -125,10 +126,12 @@ function entryOf(name: string, entry: unknown, start: number): TensorEntry {
 function checkTiling(entries: readonly TensorEntry[], start: number, end: number): void {
   const sorted = [...entries].sort((a, b) => a.offset - b.offset || a.length - b.length)
   const reached = sorted.reduce((cursor, { name, offset, length }) => {
-    if (offset !== cursor) fail(`tensor ${name} begins at byte ${offset}, allowed is ${cursor}: ranges must be seamless`)
+    if (offset !== cursor)
+      fail(`tensor ${name} begins at byte ${offset}, allowed is ${cursor}: ranges must be seamless`)
     return cursor + length
   }, start)
-  if (reached !== end) fail(`the tensors end at byte ${reached}, the file at ${end}; it is cut short or has bytes to spare`)
+  if (reached !== end)
+    fail(`the tensors end at byte ${reached}, the file at ${end}; it is cut short or has bytes to spare`)
 }
 
 function textsOf(metadata: unknown): Record<string, string> {

@@ -67,7 +67,9 @@ function actionPhrase({ puppet, action }: Attributes, random: RandomStream): str
   if (verb !== 'moves') return say(random, stayingWords[action as keyof typeof stayingWords])
   const moving = random.chance(0.25) ? 'moves' : say(random, movingWords[puppet])
   const way = say(random, directionWords[direction as keyof typeof directionWords])
-  return pace === undefined ? `${moving} ${way}` : `${moving} ${way} ${say(random, paceWords[pace as keyof typeof paceWords])}`
+  return pace === undefined
+    ? `${moving} ${way}`
+    : `${moving} ${way} ${say(random, paceWords[pace as keyof typeof paceWords])}`
 }
 
 function cameraPhrase({ camera }: Attributes, random: RandomStream, dense: boolean): string {
@@ -76,7 +78,12 @@ function cameraPhrase({ camera }: Attributes, random: RandomStream, dense: boole
 }
 
 /** Says again what has been said, in other words. */
-function detailPhrase({ puppet, colour, action }: Attributes, random: RandomStream, acts: boolean, coloured: boolean): string {
+function detailPhrase(
+  { puppet, colour, action }: Attributes,
+  random: RandomStream,
+  acts: boolean,
+  coloured: boolean,
+): string {
   const pace = action.split(' ')[2]
   if (acts && pace !== undefined && random.chance(0.6)) return `. it moves ${pace}`
   return coloured && random.chance(0.5) ? `. the ${puppet} is ${colour}` : '. a cute little sticker'
@@ -99,7 +106,8 @@ export function parsePrompt(text: string): Partial<Attributes> {
     .filter(({ place }) => place >= 0)
     .sort((a, b) => a.place - b.place)[0]?.name
   const colour = find(colours, colourWords)
-  const scene = scenes.find((name) => sceneWords[name].some((phrase) => rest.includes(` ${phrase} `))) ?? looseScene(rest)
+  const scene =
+    scenes.find((name) => sceneWords[name].some((phrase) => rest.includes(` ${phrase} `))) ?? looseScene(rest)
   const action = parseAction(rest)
   return {
     ...(puppet === undefined ? {} : { puppet }),
@@ -140,7 +148,18 @@ function parseAction(rest: string): Action | undefined {
 
 /** A scene named by its bare noun: "a fox, desert". */
 function looseScene(rest: string): Attributes['scene'] | undefined {
-  const nouns = { ocean: 'sea', water: 'sea', grass: 'meadow', sand: 'desert', winter: 'snow', night: 'night sky', stars: 'night sky', town: 'city', woods: 'forest', home: 'room' } as const
+  const nouns = {
+    ocean: 'sea',
+    water: 'sea',
+    grass: 'meadow',
+    sand: 'desert',
+    winter: 'snow',
+    night: 'night sky',
+    stars: 'night sky',
+    town: 'city',
+    woods: 'forest',
+    home: 'room',
+  } as const
   const named = scenes.find((scene) => rest.includes(` ${scene} `))
   const noun = (Object.keys(nouns) as (keyof typeof nouns)[]).find((word) => rest.includes(` ${word} `))
   return named ?? (noun === undefined ? undefined : nouns[noun])

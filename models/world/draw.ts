@@ -9,9 +9,31 @@
 export type Rgb = readonly [number, number, number]
 
 export type Shape =
-  | { readonly kind: 'ellipse'; readonly x: number; readonly y: number; readonly rx: number; readonly ry: number; readonly turn: number }
-  | { readonly kind: 'capsule'; readonly x1: number; readonly y1: number; readonly x2: number; readonly y2: number; readonly radius: number }
-  | { readonly kind: 'box'; readonly x: number; readonly y: number; readonly hw: number; readonly hh: number; readonly radius: number; readonly turn: number }
+  | {
+      readonly kind: 'ellipse'
+      readonly x: number
+      readonly y: number
+      readonly rx: number
+      readonly ry: number
+      readonly turn: number
+    }
+  | {
+      readonly kind: 'capsule'
+      readonly x1: number
+      readonly y1: number
+      readonly x2: number
+      readonly y2: number
+      readonly radius: number
+    }
+  | {
+      readonly kind: 'box'
+      readonly x: number
+      readonly y: number
+      readonly hw: number
+      readonly hh: number
+      readonly radius: number
+      readonly turn: number
+    }
   | { readonly kind: 'polygon'; readonly points: readonly (readonly [number, number])[]; readonly radius: number }
 
 /** Where a drawing's unit coordinates go: pixel = centre + scale · rotate(mirror · point). */
@@ -114,11 +136,37 @@ export function paint(target: Canvas, shape: Shape, transform: Transform, colour
   })
 }
 
-export const ellipse = (x: number, y: number, rx: number, ry: number, turn = 0): Shape => ({ kind: 'ellipse', x, y, rx, ry, turn })
+export const ellipse = (x: number, y: number, rx: number, ry: number, turn = 0): Shape => ({
+  kind: 'ellipse',
+  x,
+  y,
+  rx,
+  ry,
+  turn,
+})
 export const disc = (x: number, y: number, r: number): Shape => ellipse(x, y, r, r)
-export const capsule = (x1: number, y1: number, x2: number, y2: number, radius: number): Shape => ({ kind: 'capsule', x1, y1, x2, y2, radius })
-export const box = (x: number, y: number, hw: number, hh: number, radius = 0, turn = 0): Shape => ({ kind: 'box', x, y, hw, hh, radius, turn })
-export const polygon = (points: readonly (readonly [number, number])[], radius = 0): Shape => ({ kind: 'polygon', points, radius })
+export const capsule = (x1: number, y1: number, x2: number, y2: number, radius: number): Shape => ({
+  kind: 'capsule',
+  x1,
+  y1,
+  x2,
+  y2,
+  radius,
+})
+export const box = (x: number, y: number, hw: number, hh: number, radius = 0, turn = 0): Shape => ({
+  kind: 'box',
+  x,
+  y,
+  hw,
+  hh,
+  radius,
+  turn,
+})
+export const polygon = (points: readonly (readonly [number, number])[], radius = 0): Shape => ({
+  kind: 'polygon',
+  points,
+  radius,
+})
 
 /** Centre and reach of a circle around the shape. */
 function bounds(shape: Shape): readonly [number, number, number] {

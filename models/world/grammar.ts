@@ -113,11 +113,47 @@ export const cameraWords: Readonly<Record<Camera, Phrases>> = {
 }
 
 /** Words that other forms of speech bring along; they ask for nothing. */
-export const looseWords = ['a', 'an', 'the', 'and', 'of', 'it', 'is', 'its', 'with', 'while', 'sticker', 'video', 'picture', 'clip', 'animation', 'little', 'cute', 'moves', 'flying', 'swimming', 'running', 'walking', 'jumping', 'spinning', 'small', 'big'] as const
+export const looseWords = [
+  'a',
+  'an',
+  'the',
+  'and',
+  'of',
+  'it',
+  'is',
+  'its',
+  'with',
+  'while',
+  'sticker',
+  'video',
+  'picture',
+  'clip',
+  'animation',
+  'little',
+  'cute',
+  'moves',
+  'flying',
+  'swimming',
+  'running',
+  'walking',
+  'jumping',
+  'spinning',
+  'small',
+  'big',
+] as const
 
 /** Every word of the table, sorted: the tokenizer's known words. */
 export function allWords(): readonly string[] {
-  const tables = [puppetWords, colourWords, movingWords, directionWords, paceWords, stayingWords, sceneWords, cameraWords]
+  const tables = [
+    puppetWords,
+    colourWords,
+    movingWords,
+    directionWords,
+    paceWords,
+    stayingWords,
+    sceneWords,
+    cameraWords,
+  ]
   const phrases = tables.flatMap((table) => Object.values(table).flat())
   return [...new Set([...phrases, ...looseWords].flatMap((phrase) => phrase.split(' ')))].sort()
 }

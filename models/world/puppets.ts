@@ -63,10 +63,40 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
       out(capsule(-0.36, 0.5, -0.36, 0.82, 0.1), 'shade'),
       out(capsule(0.1, 0.5, 0.1, 0.82, 0.1), 'shade'),
       out(ellipse(-0.14, 0.36, 0.44, 0.3), 'main'),
-      out(polygon([[0.12, -0.42], [0.2, -0.96], [0.46, -0.5]], 0.03), 'main'),
-      out(polygon([[0.46, -0.48], [0.74, -0.92], [0.78, -0.36]], 0.03), 'main'),
+      out(
+        polygon(
+          [
+            [0.12, -0.42],
+            [0.2, -0.96],
+            [0.46, -0.5],
+          ],
+          0.03,
+        ),
+        'main',
+      ),
+      out(
+        polygon(
+          [
+            [0.46, -0.48],
+            [0.74, -0.92],
+            [0.78, -0.36],
+          ],
+          0.03,
+        ),
+        'main',
+      ),
       out(ellipse(0.42, -0.2, 0.4, 0.36), 'main'),
-      out(polygon([[0.42, 0], [0.98, 0.06], [0.5, 0.2]], 0.05), paper),
+      out(
+        polygon(
+          [
+            [0.42, 0],
+            [0.98, 0.06],
+            [0.5, 0.2],
+          ],
+          0.05,
+        ),
+        paper,
+      ),
       on(disc(0.96, 0.04, 0.08), ink),
       ...eye(pose, 0.46, -0.24),
     ]
@@ -77,17 +107,58 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
       out(capsule(0.42, 0.66, 0.82, 0.3, 0.09), 'main'),
       out(capsule(0.82, 0.3, 0.78 + tail, -0.16, 0.09), 'main'),
       out(ellipse(0, 0.56, 0.46, 0.38), 'main'),
-      out(polygon([[-0.58, -0.3], [-0.56, -0.94], [-0.12, -0.62]], 0.03), 'main'),
-      out(polygon([[0.58, -0.3], [0.56, -0.94], [0.12, -0.62]], 0.03), 'main'),
+      out(
+        polygon(
+          [
+            [-0.58, -0.3],
+            [-0.56, -0.94],
+            [-0.12, -0.62],
+          ],
+          0.03,
+        ),
+        'main',
+      ),
+      out(
+        polygon(
+          [
+            [0.58, -0.3],
+            [0.56, -0.94],
+            [0.12, -0.62],
+          ],
+          0.03,
+        ),
+        'main',
+      ),
       out(ellipse(0, -0.2, 0.6, 0.46), 'main'),
-      on(polygon([[-0.46, -0.5], [-0.46, -0.76], [-0.28, -0.6]]), [255, 170, 170]),
-      on(polygon([[0.46, -0.5], [0.46, -0.76], [0.28, -0.6]]), [255, 170, 170]),
+      on(
+        polygon([
+          [-0.46, -0.5],
+          [-0.46, -0.76],
+          [-0.28, -0.6],
+        ]),
+        [255, 170, 170],
+      ),
+      on(
+        polygon([
+          [0.46, -0.5],
+          [0.46, -0.76],
+          [0.28, -0.6],
+        ]),
+        [255, 170, 170],
+      ),
       on(ellipse(0, 0.62, 0.24, 0.22), 'tint'),
       on(capsule(-0.3, 0.02, -0.74, -0.02, 0.025), ink),
       on(capsule(-0.3, 0.1, -0.7, 0.16, 0.025), ink),
       on(capsule(0.3, 0.02, 0.74, -0.02, 0.025), ink),
       on(capsule(0.3, 0.1, 0.7, 0.16, 0.025), ink),
-      on(polygon([[-0.08, -0.02], [0.08, -0.02], [0, 0.08]]), [240, 110, 120]),
+      on(
+        polygon([
+          [-0.08, -0.02],
+          [0.08, -0.02],
+          [0, 0.08],
+        ]),
+        [240, 110, 120],
+      ),
       ...eye(pose, -0.24, -0.22, 0.12),
       ...eye(pose, 0.24, -0.22, 0.12),
     ]
@@ -166,20 +237,71 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
   bird: (pose) => {
     const flap = swing(pose, 2.2, 0.55)
     return [
-      out(polygon([[-0.48, 0.06], [-0.98, -0.2], [-0.96, 0.22]], 0.04), 'shade'),
+      out(
+        polygon(
+          [
+            [-0.48, 0.06],
+            [-0.98, -0.2],
+            [-0.96, 0.22],
+          ],
+          0.04,
+        ),
+        'shade',
+      ),
       out(ellipse(0, 0.08, 0.62, 0.44), 'main'),
       out(disc(0.48, -0.26, 0.34), 'main'),
-      out(polygon([[0.76, -0.34], [1.08, -0.2], [0.74, -0.1]], 0.03), ember),
+      out(
+        polygon(
+          [
+            [0.76, -0.34],
+            [1.08, -0.2],
+            [0.74, -0.1],
+          ],
+          0.03,
+        ),
+        ember,
+      ),
       on(ellipse(0.12, 0.24, 0.36, 0.22), 'tint'),
-      out(polygon([[-0.28, -0.06], [0.22, -0.02], [-0.32, -0.18 - 1.2 * flap]], 0.1), 'shade'),
+      out(
+        polygon(
+          [
+            [-0.28, -0.06],
+            [0.22, -0.02],
+            [-0.32, -0.18 - 1.2 * flap],
+          ],
+          0.1,
+        ),
+        'shade',
+      ),
       ...eye(pose, 0.54, -0.32),
     ]
   },
   fish: (pose) => {
     const tail = swing(pose, 2, 0.22)
     return [
-      out(polygon([[-0.42, 0], [-0.98, -0.46 + tail], [-0.84, tail * 0.6], [-0.98, 0.46 + tail]], 0.05), 'shade'),
-      out(polygon([[-0.2, -0.36], [0.24, -0.74], [0.32, -0.34]], 0.05), 'shade'),
+      out(
+        polygon(
+          [
+            [-0.42, 0],
+            [-0.98, -0.46 + tail],
+            [-0.84, tail * 0.6],
+            [-0.98, 0.46 + tail],
+          ],
+          0.05,
+        ),
+        'shade',
+      ),
+      out(
+        polygon(
+          [
+            [-0.2, -0.36],
+            [0.24, -0.74],
+            [0.32, -0.34],
+          ],
+          0.05,
+        ),
+        'shade',
+      ),
       out(ellipse(0.16, 0, 0.7, 0.48), 'main'),
       on(ellipse(-0.06, 0, 0.1, 0.42), 'tint'),
       on(ellipse(-0.32, 0, 0.07, 0.3), 'tint'),
@@ -240,10 +362,19 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
   crab: (pose) => {
     const snap = swing(pose, 1.6, 0.1)
     const side = (s: number): Part[] => [
-      ...[0, 1, 2].map((n) => out(capsule(s * 0.44, 0.3 + 0.08 * n, s * (0.92 - 0.12 * n), 0.5 + 0.18 * n + snap * 0.4, 0.06), 'shade')),
+      ...[0, 1, 2].map((n) =>
+        out(capsule(s * 0.44, 0.3 + 0.08 * n, s * (0.92 - 0.12 * n), 0.5 + 0.18 * n + snap * 0.4, 0.06), 'shade'),
+      ),
       out(capsule(s * 0.5, 0, s * 0.8, -0.36 + s * snap, 0.1), 'shade'),
       out(disc(s * 0.78, -0.58 + s * snap, 0.26), 'main'),
-      on(polygon([[s * 0.78, -0.56 + s * snap], [s * 0.7, -0.92 + s * snap], [s * 0.98, -0.86 + s * snap]]), ink),
+      on(
+        polygon([
+          [s * 0.78, -0.56 + s * snap],
+          [s * 0.7, -0.92 + s * snap],
+          [s * 0.98, -0.86 + s * snap],
+        ]),
+        ink,
+      ),
       out(capsule(s * 0.2, -0.1, s * 0.24, -0.36, 0.05), 'shade'),
     ]
     return [
@@ -296,12 +427,62 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
   rocket: (pose) => {
     const flame = 0.12 * Math.abs(Math.sin(2 * Math.PI * (2.7 * pose.time + pose.phase)))
     return [
-      out(polygon([[-0.2, 0.56], [0.2, 0.56], [0, 0.92 + flame]], 0.06), ember),
-      on(polygon([[-0.1, 0.56], [0.1, 0.56], [0, 0.74 + flame]], 0.03), gold),
-      out(polygon([[-0.3, 0.1], [-0.66, 0.62], [-0.28, 0.52]], 0.05), 'shade'),
-      out(polygon([[0.3, 0.1], [0.66, 0.62], [0.28, 0.52]], 0.05), 'shade'),
+      out(
+        polygon(
+          [
+            [-0.2, 0.56],
+            [0.2, 0.56],
+            [0, 0.92 + flame],
+          ],
+          0.06,
+        ),
+        ember,
+      ),
+      on(
+        polygon(
+          [
+            [-0.1, 0.56],
+            [0.1, 0.56],
+            [0, 0.74 + flame],
+          ],
+          0.03,
+        ),
+        gold,
+      ),
+      out(
+        polygon(
+          [
+            [-0.3, 0.1],
+            [-0.66, 0.62],
+            [-0.28, 0.52],
+          ],
+          0.05,
+        ),
+        'shade',
+      ),
+      out(
+        polygon(
+          [
+            [0.3, 0.1],
+            [0.66, 0.62],
+            [0.28, 0.52],
+          ],
+          0.05,
+        ),
+        'shade',
+      ),
       out(ellipse(0, -0.16, 0.4, 0.76), 'main'),
-      out(polygon([[-0.22, -0.74], [0.22, -0.74], [0, -1]], 0.04), paper),
+      out(
+        polygon(
+          [
+            [-0.22, -0.74],
+            [0.22, -0.74],
+            [0, -1],
+          ],
+          0.04,
+        ),
+        paper,
+      ),
       on(box(0, 0.46, 0.26, 0.06), steel),
       on(disc(0, -0.22, 0.22), steel),
       on(disc(0, -0.22, 0.16), glass),
@@ -312,13 +493,49 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
     const wheel = (x: number): Part[] => [
       out(disc(x, 0.44, 0.25), ink),
       on(disc(x, 0.44, 0.13), steel),
-      on(capsule(x - 0.11 * Math.cos(turn), 0.44 - 0.11 * Math.sin(turn), x + 0.11 * Math.cos(turn), 0.44 + 0.11 * Math.sin(turn), 0.03), ink),
+      on(
+        capsule(
+          x - 0.11 * Math.cos(turn),
+          0.44 - 0.11 * Math.sin(turn),
+          x + 0.11 * Math.cos(turn),
+          0.44 + 0.11 * Math.sin(turn),
+          0.03,
+        ),
+        ink,
+      ),
     ]
     return [
-      out(polygon([[-0.56, -0.08], [-0.36, -0.5], [0.3, -0.5], [0.56, -0.08]], 0.08), 'main'),
+      out(
+        polygon(
+          [
+            [-0.56, -0.08],
+            [-0.36, -0.5],
+            [0.3, -0.5],
+            [0.56, -0.08],
+          ],
+          0.08,
+        ),
+        'main',
+      ),
       out(box(0, 0.14, 0.98, 0.3, 0.16), 'main'),
-      on(polygon([[-0.42, -0.1], [-0.28, -0.42], [-0.02, -0.42], [-0.02, -0.1]]), glass),
-      on(polygon([[0.08, -0.1], [0.08, -0.42], [0.24, -0.42], [0.42, -0.1]]), glass),
+      on(
+        polygon([
+          [-0.42, -0.1],
+          [-0.28, -0.42],
+          [-0.02, -0.42],
+          [-0.02, -0.1],
+        ]),
+        glass,
+      ),
+      on(
+        polygon([
+          [0.08, -0.1],
+          [0.08, -0.42],
+          [0.24, -0.42],
+          [0.42, -0.1],
+        ]),
+        glass,
+      ),
       on(box(0.9, 0.06, 0.07, 0.09, 0.03), gold),
       ...wheel(-0.52),
       ...wheel(0.52),
@@ -328,11 +545,60 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
     const sail = swing(pose, 0.8, 0.07)
     return [
       out(capsule(0, 0.3, 0, -0.86, 0.05), wood),
-      out(polygon([[0.08, -0.8], [0.72 + sail, 0.14], [0.08, 0.14]], 0.03), paper),
-      out(polygon([[-0.08, -0.6], [-0.54 + sail, 0.14], [-0.08, 0.14]], 0.03), paper),
-      out(polygon([[0, -0.98], [-0.3, -0.9 + sail * 0.6], [0, -0.8]], 0.02), 'main'),
-      out(polygon([[-0.94, 0.3], [0.94, 0.3], [0.62, 0.78], [-0.62, 0.78]], 0.06), 'main'),
-      on(polygon([[-0.76, 0.52], [0.76, 0.52], [0.7, 0.64], [-0.7, 0.64]]), 'shade'),
+      out(
+        polygon(
+          [
+            [0.08, -0.8],
+            [0.72 + sail, 0.14],
+            [0.08, 0.14],
+          ],
+          0.03,
+        ),
+        paper,
+      ),
+      out(
+        polygon(
+          [
+            [-0.08, -0.6],
+            [-0.54 + sail, 0.14],
+            [-0.08, 0.14],
+          ],
+          0.03,
+        ),
+        paper,
+      ),
+      out(
+        polygon(
+          [
+            [0, -0.98],
+            [-0.3, -0.9 + sail * 0.6],
+            [0, -0.8],
+          ],
+          0.02,
+        ),
+        'main',
+      ),
+      out(
+        polygon(
+          [
+            [-0.94, 0.3],
+            [0.94, 0.3],
+            [0.62, 0.78],
+            [-0.62, 0.78],
+          ],
+          0.06,
+        ),
+        'main',
+      ),
+      on(
+        polygon([
+          [-0.76, 0.52],
+          [0.76, 0.52],
+          [0.7, 0.64],
+          [-0.7, 0.64],
+        ]),
+        'shade',
+      ),
     ]
   },
   balloon: (pose) => {
@@ -340,7 +606,17 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
     return [
       out(capsule(0, 0.44, sway, 0.74, 0.03), ink),
       out(capsule(sway, 0.74, -sway * 0.6, 1, 0.03), ink),
-      out(polygon([[0, 0.34], [-0.13, 0.54], [0.13, 0.54]], 0.02), 'shade'),
+      out(
+        polygon(
+          [
+            [0, 0.34],
+            [-0.13, 0.54],
+            [0.13, 0.54],
+          ],
+          0.02,
+        ),
+        'shade',
+      ),
       out(ellipse(0, -0.28, 0.58, 0.68), 'main'),
       on(ellipse(-0.22, -0.52, 0.12, 0.2, -0.4), 'tint'),
     ]
@@ -349,7 +625,14 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
     const turn = 2 * Math.PI * (0.4 * pose.time + pose.phase)
     const spoke = (n: number) => {
       const angle = turn + (n * 2 * Math.PI) / 3
-      return on(polygon([[0, 0], [0.78 * Math.cos(angle), 0.78 * Math.sin(angle)], [0.78 * Math.cos(angle + 0.6), 0.78 * Math.sin(angle + 0.6)]]), paper)
+      return on(
+        polygon([
+          [0, 0],
+          [0.78 * Math.cos(angle), 0.78 * Math.sin(angle)],
+          [0.78 * Math.cos(angle + 0.6), 0.78 * Math.sin(angle + 0.6)],
+        ]),
+        paper,
+      )
     }
     return [out(disc(0, 0, 0.8), 'main'), spoke(0), spoke(1), spoke(2), on(disc(0, 0, 0.16), 'shade')]
   },
@@ -387,7 +670,20 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
     const squash = swing(pose, 1, 0.03)
     return [
       out(box(0, 0.46, 0.3, 0.46, 0.16), cream),
-      out(polygon([[-0.86, 0.1], [-0.7, -0.42], [-0.32, -0.78 + squash], [0.32, -0.78 + squash], [0.7, -0.42], [0.86, 0.1]], 0.1), 'main'),
+      out(
+        polygon(
+          [
+            [-0.86, 0.1],
+            [-0.7, -0.42],
+            [-0.32, -0.78 + squash],
+            [0.32, -0.78 + squash],
+            [0.7, -0.42],
+            [0.86, 0.1],
+          ],
+          0.1,
+        ),
+        'main',
+      ),
       on(disc(-0.42, -0.28, 0.17), paper),
       on(disc(0.12, -0.54, 0.16), paper),
       on(disc(0.5, -0.14, 0.15), paper),
@@ -401,10 +697,29 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
       out(capsule(-0.22 + steam, -0.92, -0.22 - steam, -0.5, 0.07), paper),
       out(capsule(0.18 - steam, -0.92, 0.18 + steam, -0.5, 0.07), paper),
       out(disc(0.66, 0.26, 0.32), 'shade'),
-      out(polygon([[-0.68, -0.28], [0.62, -0.28], [0.46, 0.78], [-0.52, 0.78]], 0.08), 'main'),
+      out(
+        polygon(
+          [
+            [-0.68, -0.28],
+            [0.62, -0.28],
+            [0.46, 0.78],
+            [-0.52, 0.78],
+          ],
+          0.08,
+        ),
+        'main',
+      ),
       on(disc(0.7, 0.26, 0.13), ink),
       on(ellipse(-0.03, -0.26, 0.58, 0.1), wood),
-      on(polygon([[-0.6, 0.16], [0.53, 0.16], [0.49, 0.38], [-0.57, 0.38]]), 'tint'),
+      on(
+        polygon([
+          [-0.6, 0.16],
+          [0.53, 0.16],
+          [0.49, 0.38],
+          [-0.57, 0.38],
+        ]),
+        'tint',
+      ),
     ]
   },
   umbrella: (pose) => {
@@ -413,8 +728,36 @@ export const puppetParts: Readonly<Record<Puppet, (pose: Pose) => readonly Part[
       out(capsule(0, -0.2, 0, 0.72, 0.06), wood),
       out(capsule(0, 0.76, 0.26, 0.82, 0.06), wood),
       out(capsule(0, -0.8, 0, -0.92, 0.05), wood),
-      out(polygon([[-0.96, 0.04 + tilt], [-0.8, -0.4], [-0.4, -0.74], [0, -0.82], [0.4, -0.74], [0.8, -0.4], [0.96, 0.04 - tilt], [0.64, -0.1], [0.32, 0.06], [0, -0.1], [-0.32, 0.06], [-0.64, -0.1]], 0.04), 'main'),
-      on(polygon([[-0.32, 0.02], [-0.16, -0.76], [0.16, -0.76], [0.32, 0.02], [0, -0.1]]), 'tint'),
+      out(
+        polygon(
+          [
+            [-0.96, 0.04 + tilt],
+            [-0.8, -0.4],
+            [-0.4, -0.74],
+            [0, -0.82],
+            [0.4, -0.74],
+            [0.8, -0.4],
+            [0.96, 0.04 - tilt],
+            [0.64, -0.1],
+            [0.32, 0.06],
+            [0, -0.1],
+            [-0.32, 0.06],
+            [-0.64, -0.1],
+          ],
+          0.04,
+        ),
+        'main',
+      ),
+      on(
+        polygon([
+          [-0.32, 0.02],
+          [-0.16, -0.76],
+          [0.16, -0.76],
+          [0.32, 0.02],
+          [0, -0.1],
+        ]),
+        'tint',
+      ),
     ]
   },
 }

@@ -95,7 +95,10 @@ export function joinClips(clips: readonly Frames[]): Frames & { readonly cuts: r
   const [first] = clips
   if (first === undefined) throw new RangeError('joinClips: got no clip, wants at least one')
   const odd = clips.find(({ height, width }) => height !== first.height || width !== first.width)
-  if (odd !== undefined) throw new RangeError(`joinClips: got ${odd.width}×${odd.height} beside ${first.width}×${first.height}; render all at one size`)
+  if (odd !== undefined)
+    throw new RangeError(
+      `joinClips: got ${odd.width}×${odd.height} beside ${first.width}×${first.height}; render all at one size`,
+    )
   const pixels = new Uint8Array(clips.reduce((total, clip) => total + clip.pixels.length, 0))
   const cuts: number[] = []
   let [offset, frames] = [0, 0]
@@ -114,7 +117,18 @@ function filmOf(attributes: Attributes, seed: number, options: ClipOptions): Fil
   const [unitWidth, unitHeight] = [width / scale, height / scale]
   const way = track(attributes.action, randomStream(seed, 2), unitWidth, unitHeight)
   const scene = paintScene(attributes.scene, randomStream(seed, 3), unitWidth, unitHeight, scale)
-  return { attributes, scene, scale, track: way, phase: randomStream(seed, 4).uniform(), frames, height, width, fps, start }
+  return {
+    attributes,
+    scene,
+    scale,
+    track: way,
+    phase: randomStream(seed, 4).uniform(),
+    frames,
+    height,
+    width,
+    fps,
+    start,
+  }
 }
 
 function paintFrame(film: Film, seconds: number, target: Canvas): void {
@@ -169,7 +183,10 @@ function truthOf(film: Film): Truth {
     tracks.push({ x, y, size, rotation, mirror })
     const mask = stickerMask(attributes.puppet, poseAt(film, seconds), transformAt(film, seconds), width, height)
     masks.set(mask, frame * area)
-    depth.set(mask.map((coverage) => (coverage >= 0.5 ? 1 : 0)), frame * area)
+    depth.set(
+      mask.map((coverage) => (coverage >= 0.5 ? 1 : 0)),
+      frame * area,
+    )
     edges.set(edgesOf(depth.subarray(frame * area, (frame + 1) * area), width), frame * area)
     if (frame < frames - 1) flow.set(flowOf(film, frame, mask), frame * area * 2)
   }

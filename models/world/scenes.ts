@@ -57,10 +57,14 @@ type Details = (stroke: Stroke, random: RandomStream, area: Area, below: Rgb) =>
 const sceneDetails: Readonly<Record<Scene, Details>> = {
   meadow: (stroke, random, area, below) => {
     clouds(stroke, random, area, [246, 250, 252], 4)
-    along(random, area, 5, (x) => stroke(ellipse(x, area.horizon + 0.1, random.between(0.3, 0.5), random.between(0.16, 0.3)), [126, 180, 108]))
+    along(random, area, 5, (x) =>
+      stroke(ellipse(x, area.horizon + 0.1, random.between(0.3, 0.5), random.between(0.16, 0.3)), [126, 180, 108]),
+    )
     ground(stroke, area, below)
     along(random, area, 9, (x) => tuft(stroke, x, random.between(area.horizon + 0.08, area.height), [118, 170, 92]))
-    along(random, area, 6, (x) => stroke(disc(x, random.between(area.horizon + 0.08, area.height), 0.03), random.pick(blossoms)))
+    along(random, area, 6, (x) =>
+      stroke(disc(x, random.between(area.horizon + 0.08, area.height), 0.03), random.pick(blossoms)),
+    )
   },
   sea: (stroke, random, area, below) => {
     stroke(disc(random.between(area.left, area.right), random.between(0.1, 0.25), 0.1), [252, 240, 190])
@@ -73,34 +77,60 @@ const sceneDetails: Readonly<Record<Scene, Details>> = {
   },
   desert: (stroke, random, area, below) => {
     stroke(disc(random.between(area.left, area.right), random.between(0.12, 0.28), 0.12), [255, 244, 204])
-    along(random, area, 5, (x) => stroke(ellipse(x, area.horizon + 0.08, random.between(0.3, 0.55), random.between(0.14, 0.26)), [236, 200, 140]))
+    along(random, area, 5, (x) =>
+      stroke(ellipse(x, area.horizon + 0.08, random.between(0.3, 0.55), random.between(0.14, 0.26)), [236, 200, 140]),
+    )
     ground(stroke, area, below)
-    along(random, area, 6, (x) => stroke(ellipse(x, random.between(area.horizon + 0.1, area.height), random.between(0.14, 0.3), 0.03), [208, 166, 104]))
+    along(random, area, 6, (x) =>
+      stroke(
+        ellipse(x, random.between(area.horizon + 0.1, area.height), random.between(0.14, 0.3), 0.03),
+        [208, 166, 104],
+      ),
+    )
     along(random, area, 4, (x) => cactus(stroke, x, random.between(area.horizon + 0.04, area.horizon + 0.2)))
   },
   snow: (stroke, random, area, below) => {
     along(random, area, 5, (x) => pine(stroke, x, area.horizon + 0.06, random.between(0.2, 0.34), [124, 150, 160]))
     ground(stroke, area, below)
-    along(random, area, 6, (x) => stroke(ellipse(x, random.between(area.horizon + 0.06, area.height), random.between(0.12, 0.28), 0.035), [214, 224, 238]))
-    along(random, area, 16, (x) => stroke(disc(x, random.between(0, area.height), random.between(0.016, 0.03)), [252, 253, 255]))
+    along(random, area, 6, (x) =>
+      stroke(
+        ellipse(x, random.between(area.horizon + 0.06, area.height), random.between(0.12, 0.28), 0.035),
+        [214, 224, 238],
+      ),
+    )
+    along(random, area, 16, (x) =>
+      stroke(disc(x, random.between(0, area.height), random.between(0.016, 0.03)), [252, 253, 255]),
+    )
   },
   'night sky': (stroke, random, area, below) => {
     const moon = random.between(area.left + 0.2, area.right - 0.2)
     stroke(disc(moon, random.between(0.14, 0.26), 0.11), [244, 236, 200])
-    along(random, area, 26, (x) => stroke(disc(x, random.between(0, area.horizon + 0.2), random.between(0.012, 0.026)), [226, 226, 246]))
-    along(random, area, 5, (x) => stroke(ellipse(x, random.between(0.2, area.horizon), random.between(0.16, 0.3), 0.04), [54, 58, 104]))
-    along(random, area, 4, (x) => stroke(ellipse(x, area.height, random.between(0.3, 0.5), random.between(0.12, 0.24)), below))
+    along(random, area, 26, (x) =>
+      stroke(disc(x, random.between(0, area.horizon + 0.2), random.between(0.012, 0.026)), [226, 226, 246]),
+    )
+    along(random, area, 5, (x) =>
+      stroke(ellipse(x, random.between(0.2, area.horizon), random.between(0.16, 0.3), 0.04), [54, 58, 104]),
+    )
+    along(random, area, 4, (x) =>
+      stroke(ellipse(x, area.height, random.between(0.3, 0.5), random.between(0.12, 0.24)), below),
+    )
   },
   city: (stroke, random, area, below) => {
     along(random, area, 8, (x) => tower(stroke, random, x, area.horizon))
     ground(stroke, { ...area, horizon: area.horizon + 0.04 }, below)
-    along(random, area, 6, (x) => stroke(capsule(x, area.horizon + 0.2, x + 0.12, area.horizon + 0.2, 0.016), [214, 206, 170]))
+    along(random, area, 6, (x) =>
+      stroke(capsule(x, area.horizon + 0.2, x + 0.12, area.horizon + 0.2, 0.016), [214, 206, 170]),
+    )
   },
   forest: (stroke, random, area, below) => {
     along(random, area, 8, (x) => stroke(box(x, area.horizon - 0.3, random.between(0.03, 0.05), 0.6), [86, 110, 84]))
     ground(stroke, area, below)
-    along(random, area, 6, (x) => stroke(box(x, area.horizon - 0.3, random.between(0.045, 0.07), 0.46, 0.02), [100, 78, 62]))
-    along(random, area, 8, (x) => stroke(ellipse(x, random.between(0, 0.1), random.between(0.18, 0.3), random.between(0.1, 0.18)), [66, 104, 74]))
+    along(random, area, 6, (x) =>
+      stroke(box(x, area.horizon - 0.3, random.between(0.045, 0.07), 0.46, 0.02), [100, 78, 62]),
+    )
+    along(random, area, 8, (x) =>
+      stroke(ellipse(x, random.between(0, 0.1), random.between(0.18, 0.3), random.between(0.1, 0.18)), [66, 104, 74]),
+    )
     along(random, area, 7, (x) => tuft(stroke, x, random.between(area.horizon + 0.06, area.height), [88, 128, 76]))
   },
   room: (stroke, random, area, below) => {
@@ -115,8 +145,16 @@ const sceneDetails: Readonly<Record<Scene, Details>> = {
   },
 }
 
-const blossoms: readonly Rgb[] = [[250, 236, 170], [244, 190, 200], [236, 236, 246]]
-const frames: readonly Rgb[] = [[150, 168, 176], [186, 140, 130], [150, 160, 128]]
+const blossoms: readonly Rgb[] = [
+  [250, 236, 170],
+  [244, 190, 200],
+  [236, 236, 246],
+]
+const frames: readonly Rgb[] = [
+  [150, 168, 176],
+  [186, 140, 130],
+  [150, 160, 128],
+]
 
 /** Visits evenly spread places with jitter, so that every part of a scene has something to see. */
 function along(random: RandomStream, { left, right }: Area, count: number, visit: (x: number) => void): void {
@@ -125,7 +163,10 @@ function along(random: RandomStream, { left, right }: Area, count: number, visit
 }
 
 function ground(stroke: Stroke, { left, right, height, horizon }: Area, colour: Rgb): void {
-  stroke(box((left + right) / 2, (horizon + height) / 2 + 0.5, (right - left) / 2 + 1, (height - horizon) / 2 + 0.5), colour)
+  stroke(
+    box((left + right) / 2, (horizon + height) / 2 + 0.5, (right - left) / 2 + 1, (height - horizon) / 2 + 0.5),
+    colour,
+  )
 }
 
 function clouds(stroke: Stroke, random: RandomStream, area: Area, colour: Rgb, count: number): void {
@@ -150,14 +191,35 @@ function cactus(stroke: Stroke, x: number, y: number): void {
 }
 
 function pine(stroke: Stroke, x: number, y: number, height: number, colour: Rgb): void {
-  for (const [part, half] of [[0, 0.4], [0.3, 0.32], [0.6, 0.22]] as const) {
-    stroke(polygon([[x - half * height, y - part * height], [x + half * height, y - part * height], [x, y - (part + 0.5) * height]], 0.008), colour)
+  for (const [part, half] of [
+    [0, 0.4],
+    [0.3, 0.32],
+    [0.6, 0.22],
+  ] as const) {
+    stroke(
+      polygon(
+        [
+          [x - half * height, y - part * height],
+          [x + half * height, y - part * height],
+          [x, y - (part + 0.5) * height],
+        ],
+        0.008,
+      ),
+      colour,
+    )
   }
 }
 
 function tower(stroke: Stroke, random: RandomStream, x: number, horizon: number): void {
   const [half, tall] = [random.between(0.08, 0.12), random.between(0.22, 0.5)]
-  stroke(box(x, horizon - tall / 2 + 0.05, half, tall / 2 + 0.05, 0.01), random.pick([[160, 158, 172], [136, 136, 156], [182, 170, 172]] as const))
+  stroke(
+    box(x, horizon - tall / 2 + 0.05, half, tall / 2 + 0.05, 0.01),
+    random.pick([
+      [160, 158, 172],
+      [136, 136, 156],
+      [182, 170, 172],
+    ] as const),
+  )
   for (let y = horizon - tall + 0.06; y < horizon - 0.04; y += 0.1) {
     for (const side of [-0.45, 0.45]) {
       const lit = random.chance(0.5)

@@ -26,19 +26,32 @@ const reach = 1.4
 const rim: Rgb = [255, 255, 255]
 const edge: Rgb = [44, 42, 60]
 
-/** Paints the puppet; the transform's scale is its radius in pixels. */
-export function paintSticker(target: Canvas, puppet: Puppet, colour: Colour, pose: Pose, transform: Transform): void {
+/** Paints the puppet, in a named colour or any; the transform's scale is its radius in pixels. */
+export function paintSticker(
+  target: Canvas,
+  puppet: Puppet,
+  colour: Colour | Rgb,
+  pose: Pose,
+  transform: Transform,
+): void {
+  const value = typeof colour === 'string' ? colourValues[colour] : colour
   const parts = puppetParts[puppet](pose)
   const silhouette = parts.filter((part) => !part.inner).map(({ shape }) => shape)
   unionDistance(silhouette, transform, target.width, target.height, reach, (index, distance) => {
     blend(target.rgb, index, edge, coverage(rimWidth + edgeWidth - distance, transform.scale))
     blend(target.rgb, index, rim, coverage(rimWidth - distance, transform.scale))
   })
-  for (const part of parts) paint(target, part.shape, transform, paintOf(part, colour))
+  for (const part of parts) paint(target, part.shape, transform, paintOf(part, value))
 }
 
 /** Coverage of the puppet, rim included: [height, width] in 0…1. */
-export function stickerMask(puppet: Puppet, pose: Pose, transform: Transform, width: number, height: number): Float32Array {
+export function stickerMask(
+  puppet: Puppet,
+  pose: Pose,
+  transform: Transform,
+  width: number,
+  height: number,
+): Float32Array {
   const mask = new Float32Array(width * height)
   const silhouette = puppetParts[puppet](pose).filter((part) => !part.inner)
   const shapes = silhouette.map(({ shape }) => shape)
@@ -49,7 +62,13 @@ export function stickerMask(puppet: Puppet, pose: Pose, transform: Transform, wi
 }
 
 /** Coverage of what shows the asked colour: [height, width] in 0…1. */
-export function colourMask(puppet: Puppet, pose: Pose, transform: Transform, width: number, height: number): Float32Array {
+export function colourMask(
+  puppet: Puppet,
+  pose: Pose,
+  transform: Transform,
+  width: number,
+  height: number,
+): Float32Array {
   const mask = new Float32Array(width * height)
   for (const { shape, paint: colour } of puppetParts[puppet](pose)) {
     const goal = colour === 'main' ? 1 : 0
@@ -63,8 +82,7 @@ export function colourMask(puppet: Puppet, pose: Pose, transform: Transform, wid
 /** A ramp one pixel wide around zero; `depth` in units, inside positive. */
 const coverage = (depth: number, scale: number): number => Math.min(1, Math.max(0, 0.5 + depth * scale))
 
-function paintOf({ paint: colour }: Part, main: Colour): Rgb {
-  const value = colourValues[main]
+function paintOf({ paint: colour }: Part, value: Rgb): Rgb {
   if (colour === 'main') return value
   if (colour === 'shade') return mix(value, edge, 0.22)
   return colour === 'tint' ? mix(value, rim, 0.35) : colour

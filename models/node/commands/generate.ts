@@ -1,0 +1,147 @@
+/**
+ * `zoetrope generate`: a prompt to a video file, and the receipt of how it came about.
+ */
+
+import { createHash, randomInt } from 'node:crypto'
+import { resolve } from 'node:path'
+import { GenerationError } from '../../../shared/errors.ts'
+import { contentKey, type EffectiveRequest, effectiveRequest } from '../../../shared/generation.ts'
+import type { Receipt } from '../../../shared/receipt.ts'
+import type { Backend } from '../../pipeline/backend.ts'
+import { planOf, runner } from '../../pipeline/generate.ts'
+import type { Model } from '../../pipeline/model.ts'
+import { normalise } from '../../world/captions.ts'
+import { nodeBackend } from '../backend.ts'
+import type { Arguments, Command, Surroundings } from '../command.ts'
+import { combinedHash, defaultModel, loadCard, loadModel } from '../models.ts'
+import { runtimeVersion, zoetropeVersion } from '../versions.ts'
+import { encodeVideo, extensionOf, type PixelVideo, requireWritable, writeVideo } from '../video-file.ts'
+
+export const generateCommand: Command = {
+  summary: 'Make a video from a prompt.',
+  usage: 'PROMPT [options]',
+  options: {
+    output: {
+      kind: 'text',
+      short: 'o',
+      value: 'FILE',
+      help: '.mp4, .gif, .webp or .png; named after the prompt when left out',
+    },
+    model: { kind: 'text', value: 'ID', help: `which model (${defaultModel})` },
+    seed: { kind: 'number', value: 'N', help: '0 to 4294967295; drawn when left out' },
+    frames: { kind: 'number', value: 'N', help: 'number of frames, 4n + 1' },
+    size: { kind: 'text', value: 'WxH', help: 'pixels, multiples of 16' },
+    steps: { kind: 'number', value: 'N', help: 'denoising steps' },
+    guidance: { kind: 'number', value: 'G', help: 'guidance scale, 1 is off' },
+    negative: { kind: 'text', value: 'TEXT', help: 'what to keep away from' },
+  },
+  run: generate,
+}
+
+async function generate(given: Arguments, { signal, say, show, emit }: Surroundings): Promise<void> {
+  const began = performance.now()
+  const card = await loadCard(given.text('model') ?? defaultModel)
+  const seed = given.number('seed') ?? randomInt(0, 2 ** 32)
+  const request = effectiveRequest(requestOf(given, seed), card, seed)
+  const path = resolve(given.text('output') ?? fileName(request))
+  const extension = extensionOf(path)
+  await requireWritable(path)
+  const model = await loadModel(card)
+  const backend = nodeBackend()
+  const video = await collect(model, backend, request, signal, (line) =>
+    line.startsWith('warning') ? say(line) : show(line),
+  )
+  const bytes = await encodeVideo(video, extension)
+  signal.throwIfAborted()
+  await writeVideo(path, bytes)
+  const receipt = await receiptOf(
+    model,
+    backend,
+    { ...request, output_format: extension.slice(1) as EffectiveRequest['output_format'] },
+    bytes,
+  )
+  say(
+    `${path}  (${video.frames} frames of ${video.width}x${video.height}, seed ${seed}, ${((performance.now() - began) / 1000).toFixed(1)} s)`,
+  )
+  emit({ output: path, receipt })
+}
+
+function requestOf(given: Arguments, seed: number): unknown {
+  if (given.positionals.length > 1) {
+    throw new GenerationError(
+      'invalid_parameter',
+      `prompt: got ${given.positionals.length} arguments, allowed is one; put the prompt in quotes`,
+    )
+  }
+  const fields = {
+    prompt: given.positionals[0] ?? '',
+    negative_prompt: given.text('negative'),
+    num_frames: given.number('frames'),
+    size: given.text('size'),
+    num_inference_steps: given.number('steps'),
+    guidance_scale: given.number('guidance'),
+    seed,
+  }
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+}
+
+/** Runs the request and joins its frames. */
+export async function collect(
+  model: Model,
+  backend: Backend,
+  request: EffectiveRequest,
+  signal: AbortSignal,
+  show: (line: string) => void,
+): Promise<PixelVideo> {
+  const { num_frames: frames, height, width, fps } = request
+  const pixels = new Uint8Array(frames * height * width * 3)
+  await using running = runner(model, backend)
+  for await (const event of running.generate(request, signal)) {
+    if (event.type === 'part') pixels.set(event.part.pixels, event.part.first * height * width * 3)
+    if (event.type === 'warning') show(`warning: ${event.message}`)
+    if (event.type === 'progress')
+      show(
+        `${event.stage} ${event.step ?? ''}${event.steps === undefined ? '' : `/${event.steps}`}  ${Math.round(event.value * 100)} %`,
+      )
+  }
+  return { frames, height, width, fps, pixels }
+}
+
+/** The first words of the prompt and the seed: `a-blue-bird-flies-left-7.mp4`. */
+function fileName({ prompt, seed }: EffectiveRequest): string {
+  const words = normalise(prompt).split(' ').join('-').slice(0, 60).replace(/-+$/, '')
+  return `${words || 'video'}-${seed}.mp4`
+}
+
+export async function receiptOf(
+  model: Model,
+  backend: Backend,
+  request: EffectiveRequest,
+  output: Uint8Array,
+): Promise<Receipt> {
+  const { card } = model
+  const weights = combinedHash(card)
+  const [runtime, provider] = backend.name.split('/') as [string, string]
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256: weights }
+  return {
+    model: card.id,
+    revision: card.revision,
+    weights_sha256: weights,
+    quantization: 'none',
+    runtime: `${runtime}/${await runtimeVersion(runtime)}`,
+    execution_provider: provider,
+    adapter_class: null,
+    dtype: 'float32',
+    rng: 'philox4x32-10',
+    seed: request.seed,
+    schedule: card.schedule,
+    sigmas: [...planOf(request).map(({ level }) => level.sigma), 0],
+    effective: request,
+    inference_source: 'on_device',
+    split_step: null,
+    content_key: await contentKey(request, key),
+    outputs_sha256: [createHash('sha256').update(output).digest('hex')],
+    zoetrope_version: await zoetropeVersion(),
+    deterministic_class: `${backend.name}/${process.arch}`,
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * `zoetrope train`: the autoencoder, then the denoiser, resuming where each left off; with --release, the files.
+ */
+
+import { GenerationError } from '../../../shared/errors.ts'
+import { lossWeightings } from '../../../shared/prediction.ts'
+import { autoencoderSizes } from '../../networks/autoencoder.ts'
+import { type DitSize, ditSizes } from '../../networks/dit.ts'
+import { textEncoderSizes } from '../../networks/text-encoder.ts'
+import { vocabularySize } from '../../text/tokenizer.ts'
+import type { CurvePoint } from '../../train/loop.ts'
+import { curveSvg } from '../../train/plot.ts'
+import type { TrainingState } from '../../train/trainer.ts'
+import { nodeBackend } from '../backend.ts'
+import { writeAtomically } from '../checkpoints.ts'
+import type { Arguments, Command, Surroundings } from '../command.ts'
+import { type ChannelStatistics, latentSet } from '../latents.ts'
+import { optimizerNames } from '../optimizers.ts'
+import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
+import { openRun } from '../runs.ts'
+import { trainAutoencoder } from '../train-autoencoder.ts'
+import { trainDenoiser } from '../train-denoiser.ts'
+
+const targets = ['autoencoder', 'denoiser'] as const
+
+export const trainCommand: Command = {
+  summary: 'Train a network on the sticker world; runs resume from their checkpoint.',
+  usage: 'autoencoder|denoiser [options]',
+  options: {
+    run: { kind: 'text', value: 'NAME', help: 'name of the run and of its checkpoint (the target)' },
+    size: { kind: 'text', value: 'SIZE', help: `denoiser: ${Object.keys(ditSizes).join(', ')} (nano)` },
+    steps: { kind: 'number', value: 'N', help: 'steps in all (autoencoder 8000, denoiser 20000)' },
+    images: { kind: 'number', value: 'N', help: 'denoiser: how many of them learn from pictures alone (a tenth)' },
+    batch: { kind: 'number', value: 'N', help: 'samples in a step (24)' },
+    clips: { kind: 'number', value: 'N', help: 'denoiser: clips in the latent set (20000)' },
+    autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
+    side: { kind: 'number', value: 'N', help: 'autoencoder: side of the squares it learns from (40)' },
+    rate: { kind: 'number', value: 'R', help: 'peak learning rate (0.002)' },
+    decay: { kind: 'number', value: 'D', help: 'denoiser: share of the run over which the rate falls (0.3)' },
+    optimizer: { kind: 'text', value: 'NAME', help: `${optimizerNames.join(' or ')} (muon)` },
+    weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (velocity)` },
+    seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
+    plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
+    release: { kind: 'flag', help: 'write the weights (and the denoiser’s card) into models/ and stop' },
+  },
+  run: async (given, surroundings) => {
+    const target = oneOf('train', given.positionals[0], targets)
+    if (given.text('plot') !== undefined) await plot(target, given, surroundings)
+    else if (given.flag('release')) await release(target, given, surroundings)
+    else await (target === 'autoencoder' ? autoencoder : denoiser)(given, surroundings)
+  },
+}
+
+async function autoencoder(given: Arguments, surroundings: Surroundings): Promise<void> {
+  await trainAutoencoder({
+    config: autoencoderSizes.stickers,
+    backend: nodeBackend(),
+    run: given.text('run') ?? 'autoencoder',
+    seed: given.number('seed') ?? 1,
+    steps: given.number('steps') ?? 8000,
+    batch: given.number('batch') ?? 24,
+    frames: 5,
+    side: given.number('side') ?? 40,
+    learningRate: given.number('rate') ?? 0.002,
+    noise: 0.04,
+    optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
+    signal: surroundings.signal,
+    point: reporter(given.number('steps') ?? 8000, surroundings),
+  })
+}
+
+async function denoiser(given: Arguments, surroundings: Surroundings): Promise<void> {
+  const { signal, show, say } = surroundings
+  const size = oneOf('--size', given.text('size') ?? 'nano', Object.keys(ditSizes) as DitSize[])
+  const encoder = given.text('autoencoder') ?? 'autoencoder'
+  const count = given.number('clips') ?? 20000
+  const backend = nodeBackend()
+  const { set, statistics } = await latentSet({
+    config: autoencoderSizes.stickers,
+    parameters: averaged((await openRun(encoder)).state),
+    backend,
+    count,
+    frames: 17,
+    side: 64,
+    signal,
+    progress: (done) => show(`encoding clips ${done}/${count}`),
+  })
+  const steps = given.number('steps') ?? 20000
+  const images = given.number('images') ?? Math.round(steps / 10)
+  const batch = given.number('batch') ?? 24
+  say(`latents of ${count} clips are ready; ${images} steps on pictures, then ${steps - images} on clips and pictures`)
+  await trainDenoiser({
+    config: ditSizes[size],
+    text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
+    set,
+    backend,
+    run: given.text('run') ?? 'denoiser',
+    seed: given.number('seed') ?? 1,
+    stages: [
+      { steps: images, parts: [{ name: 'image', batch: 5 * batch, frames: 1, share: 1 }] },
+      {
+        steps: steps - images,
+        parts: [
+          { name: 'video', batch, frames: 5, share: 0.8 },
+          { name: 'image', batch, frames: 1, share: 0.2 },
+        ],
+      },
+    ],
+    tokens: 24,
+    learningRate: given.number('rate') ?? 0.002,
+    optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
+    weighting: oneOf('--weighting', given.text('weighting') ?? 'velocity', lossWeightings),
+    emaDecay: 0.999,
+    decay: given.number('decay') ?? 0.3,
+    facts: { statistics, size, clips: count },
+    signal,
+    point: reporter(steps, surroundings),
+  })
+}
+
+async function release(target: (typeof targets)[number], given: Arguments, { say, emit }: Surroundings): Promise<void> {
+  const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
+  const weights = await releaseWeights(autoencoderFile, auto.state, ['autoencoder.'])
+  if (target === 'autoencoder') return say(`wrote ${weights.file} (${weights.bytes} bytes)`)
+  const run = await openRun(given.text('run') ?? 'denoiser')
+  const { statistics, size, clips } = run.facts as { statistics: ChannelStatistics; size: string; clips: number }
+  const id = `zt-${size}-teacher`
+  const denoiserWeights = await releaseWeights(`${id}.safetensors`, run.state, ['dit.', 'text.'])
+  const card = await releaseCard(
+    {
+      id,
+      revision: 'r1',
+      summary: 'Stickers from text: the many-step teacher.',
+      size,
+      guided: false,
+      statistics,
+      steps: { min: 1, max: 256, default: 32 },
+      guidance: { min: 1, max: 10, default: 3 },
+      sampler: 'dpm2m',
+      training: { steps: run.step, clips, autoencoder_steps: auto.step, objective: 'velocity' },
+      figures: { loss: run.curve.at(-1)?.scalars.loss ?? 0 },
+    },
+    { denoiser: denoiserWeights, autoencoder: weights },
+  )
+  say(`wrote ${id}: ${denoiserWeights.bytes + weights.bytes} bytes`)
+  emit(card)
+}
+
+async function plot(target: string, given: Arguments, { say }: Surroundings): Promise<void> {
+  const run = await openRun(given.text('run') ?? target)
+  const path = given.text('plot') as string
+  const names = Object.keys(run.curve[0]?.scalars ?? {}).filter((name) => name !== 'gradientNorm')
+  await writeAtomically(path, curveSvg(`${given.text('run') ?? target}: ${run.step} steps`, run.curve, names))
+  say(`wrote ${path}`)
+}
+
+/** The averaged parameters of a state, under their own names. */
+export function averaged(state: TrainingState): TrainingState {
+  const names = Object.keys(state).filter((name) => name.endsWith('@ema'))
+  if (names.length === 0)
+    throw new GenerationError(
+      'not_found',
+      'autoencoder: there is no checkpoint of it; run “zoetrope train autoencoder” first',
+    )
+  return Object.fromEntries(names.map((name) => [name.slice(0, -'@ema'.length), state[name] as Float32Array]))
+}
+
+/** Prints a line per point, with the time left. */
+export function reporter(steps: number, { say }: Surroundings): (point: CurvePoint) => void {
+  return ({ step, scalars, ms }) => {
+    const numbers = Object.entries(scalars).map(([name, value]) => `${name} ${value.toPrecision(4)}`)
+    const left = Math.round(((steps - step) * ms) / 60000)
+    say(`step ${step}/${steps}  ${numbers.join('  ')}  ${Math.round(ms)} ms  ${left} min left`)
+  }
+}
+
+export function oneOf<T extends string>(name: string, got: string | undefined, allowed: readonly T[]): T {
+  const found = allowed.find((each) => each === got)
+  if (found !== undefined) return found
+  throw new GenerationError('invalid_parameter', `${name}: got ${got ?? 'nothing'}, allowed are ${allowed.join(', ')}`)
+}

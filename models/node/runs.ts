@@ -1,0 +1,47 @@
+/**
+ * A training run on disk: its checkpoint, its learning curve, and the notes that later steps need.
+ */
+
+import type { CurvePoint } from '../train/loop.ts'
+import type { TrainingState } from '../train/trainer.ts'
+import { checkpointPath, loadCheckpoint, saveCheckpoint } from './checkpoints.ts'
+
+export interface Run {
+  /** Steps done. */
+  readonly step: number
+  readonly state: TrainingState
+  readonly curve: readonly CurvePoint[]
+  /** What a run wants to remember beside its state: channel statistics, for one. */
+  readonly facts: Readonly<Record<string, unknown>>
+  readonly save: (step: number, state: TrainingState, facts?: Readonly<Record<string, unknown>>) => Promise<void>
+  /** Adds points to the curve before handing them on. */
+  readonly pointed: (next: (point: CurvePoint) => void) => (point: CurvePoint) => void
+}
+
+interface Notes {
+  readonly curve?: readonly CurvePoint[]
+  readonly facts?: Readonly<Record<string, unknown>>
+}
+
+/** Opens a run by name: new, or where its checkpoint left it. */
+export async function openRun(name: string): Promise<Run> {
+  const path = checkpointPath(name)
+  const known = await loadCheckpoint(path)
+  const notes: Notes = known === undefined || known.notes === '' ? {} : JSON.parse(known.notes)
+  const curve: CurvePoint[] = [...(notes.curve ?? [])]
+  let facts = notes.facts ?? {}
+  return {
+    step: known?.step ?? 0,
+    state: known?.state ?? {},
+    curve,
+    facts,
+    save: (step, state, more = {}) => {
+      facts = { ...facts, ...more }
+      return saveCheckpoint(path, { step, state, notes: JSON.stringify({ curve, facts }) })
+    },
+    pointed: (next) => (point) => {
+      curve.push(point)
+      next(point)
+    },
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * The test projects.
+ */
+
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        // Everything that runs in Node, the runtimes included. One file at a time: ORT takes all cores by itself.
+        test: {
+          name: 'node',
+          include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts'],
+          maxWorkers: 2,
+          testTimeout: 60_000,
+        },
+      },
+      {
+        // The Worker, through the app's own request(): web standards only.
+        test: { name: 'worker', include: ['worker/**/*.test.ts'] },
+      },
+    ],
+  },
+})
