@@ -1,12 +1,12 @@
 /**
- * Prompts to token ids: the grammar's words whole, everything else as UTF-8 bytes.
+ * Prompts to token ids: the grammar's words whole, other forms of them as the nearest, everything else as UTF-8 bytes.
  *
  * Every text has tokens, so nothing is unknown to the network's first layer; what the world has no word for is merely
  * unlearned, and `unknownWords` says so. Ids: padding, begin, end of an unlearned word, 256 bytes, then the words.
  */
 
 import { normalise } from '../world/captions.ts'
-import { allWords } from '../world/grammar.ts'
+import { allWords, stem } from '../world/grammar.ts'
 import { fnv1a } from '../world/vocabulary.ts'
 
 export const padding = 0
@@ -17,6 +17,12 @@ const firstWord = firstByte + 256
 
 const words = allWords()
 const ids: ReadonlyMap<string, number> = new Map(words.map((word, index) => [word, firstWord + index]))
+/** Ids of stems, the first word of each: "jumping" is read as "jumps". */
+const stemIds: ReadonlyMap<string, number> = new Map(
+  words.map((word, index) => [stem(word), firstWord + index] as const).reverse(),
+)
+
+const idOf = (word: string): number | undefined => ids.get(word) ?? stemIds.get(stem(word))
 
 /** Rows that an embedding table needs; room is left for words to come. */
 export const vocabularySize = 512
@@ -29,7 +35,7 @@ export function tokenize(text: string): Int32Array {
   const tokens = [begin]
   for (const word of normalise(text).split(' ')) {
     if (word === '') continue
-    const id = ids.get(word)
+    const id = idOf(word)
     if (id !== undefined) tokens.push(id)
     else tokens.push(...Array.from(new TextEncoder().encode(word), (byte) => firstByte + byte), wordEnd)
   }
@@ -63,12 +69,12 @@ export interface UnknownWord {
 export function unknownWords(text: string): UnknownWord[] {
   const strange = normalise(text)
     .split(' ')
-    .filter((word) => word !== '' && !ids.has(word))
+    .filter((word) => word !== '' && idOf(word) === undefined)
   return [...new Set(strange)].map((word) => ({ word, suggestion: nearest(word) }))
 }
 
 function nearest(word: string): string | undefined {
-  const limit = word.length < 5 ? 1 : 2
+  const limit = word.length < 4 ? 0 : word.length < 5 ? 1 : 2
   const ranked = words.map((known) => ({ known, edits: editDistance(word, known) })).sort((a, b) => a.edits - b.edits)
   const [best] = ranked
   return best !== undefined && best.edits <= limit ? best.known : undefined

@@ -10,13 +10,16 @@ import {
   cameraWords,
   colourWords,
   directionWords,
+  lifeWords,
   movingWords,
   paceWords,
   puppetWords,
+  sceneNouns,
   sceneWords,
   stayingWords,
+  stem,
 } from './grammar.ts'
-import { type Action, type Attributes, cameras, colours, puppets, scenes } from './vocabulary.ts'
+import { type Action, type Attributes, type Camera, colours, scenes } from './vocabulary.ts'
 
 export interface Caption {
   readonly text: string
@@ -77,7 +80,7 @@ function cameraPhrase({ camera }: Attributes, random: RandomStream, dense: boole
   return `${dense ? '. ' : ', '}${say(random, cameraWords[camera])}`
 }
 
-/** Says again what has been said, in other words. */
+/** Says again what has been said, or what the puppet does by itself. */
 function detailPhrase(
   { puppet, colour, action }: Attributes,
   random: RandomStream,
@@ -86,31 +89,24 @@ function detailPhrase(
 ): string {
   const pace = action.split(' ')[2]
   if (acts && pace !== undefined && random.chance(0.6)) return `. it moves ${pace}`
-  return coloured && random.chance(0.5) ? `. the ${puppet} is ${colour}` : '. a cute little sticker'
+  return coloured && random.chance(0.3) ? `. the ${puppet} is ${colour}` : `. ${lifeWords[puppet]}`
 }
 
 /**
- * The attributes that free text asks for, by the same table: case, punctuation and unknown words do not matter. The
- * camera is always given, since unsaid means still.
+ * The attributes that free text asks for, by the same table: case, punctuation, other forms of a word ("flying",
+ * "foxes") and unknown words do not matter. The camera is always given, since unsaid means still.
  */
 export function parsePrompt(text: string): Partial<Attributes> {
   const words = ` ${normalise(text)} `
-  const camera = cameras.find((each) => each !== 'still' && words.includes(` camera ${each} `)) ?? 'still'
-  const rest = words.replace(/ camera (pans|zooms) \w+ /g, ' ').replace(/ (the )?camera is still | still camera /g, ' ')
-  const find = <K extends string>(names: readonly K[], table: Readonly<Record<K, readonly string[]>>) =>
-    names.find((name) => table[name].some((phrase) => rest.includes(` ${phrase} `) || rest.includes(` ${phrase}s `)))
-  // "under the stars" names a sky, not a puppet; of several puppets the first one said is meant.
-  const subjects = rest.replaceAll(' under the stars ', ' ')
-  const puppet = puppets
-    .map((name) => ({ name, place: firstPlace(subjects, puppetWords[name]) }))
-    .filter(({ place }) => place >= 0)
-    .sort((a, b) => a.place - b.place)[0]?.name
-  const colour = find(colours, colourWords)
-  const scene =
-    scenes.find((name) => sceneWords[name].some((phrase) => rest.includes(` ${phrase} `))) ?? looseScene(rest)
+  const camera = parseCamera(stemmed(words))
+  const scene = parseScene(words)
+  // "under the stars" names a sky, not a puppet.
+  const rest = withoutCamera(stemmed(words.replaceAll(/ (under|among) (the )?stars /g, ' ')))
+  const puppet = parsePuppet(rest)
+  const colour = parseColour(rest, puppet?.place ?? rest.length)
   const action = parseAction(rest)
   return {
-    ...(puppet === undefined ? {} : { puppet }),
+    ...(puppet === undefined ? {} : { puppet: puppet.name }),
     ...(colour === undefined ? {} : { colour }),
     ...(action === undefined ? {} : { action }),
     ...(scene === undefined ? {} : { scene }),
@@ -118,10 +114,68 @@ export function parsePrompt(text: string): Partial<Attributes> {
   }
 }
 
-/** Where the first of the phrases, or its plural, begins; −1 where none does. */
+const stemmed = (words: string): string => words.replace(/\S+/g, stem)
+
+/** Where a phrase begins in stemmed words; −1 where it is not. */
+const placeOf = (words: string, phrase: string): number => words.indexOf(stemmed(` ${phrase} `))
+
+/** Where the first of the phrases begins. */
 function firstPlace(words: string, phrases: readonly string[]): number {
-  const places = phrases.flatMap((phrase) => [words.indexOf(` ${phrase} `), words.indexOf(` ${phrase}s `)])
-  return places.filter((place) => place >= 0).sort((a, b) => a - b)[0] ?? -1
+  const places = phrases.map((phrase) => placeOf(words, phrase)).filter((place) => place >= 0)
+  return places.length === 0 ? -1 : Math.min(...places)
+}
+
+/** The first name said, and where. */
+function firstNamed<K extends string>(words: string, table: Readonly<Record<K, readonly string[]>>) {
+  return (Object.keys(table) as K[])
+    .map((name) => ({ name, place: firstPlace(words, table[name]) }))
+    .filter(({ place }) => place >= 0)
+    .sort((a, b) => a.place - b.place)[0]
+}
+
+const parsePuppet = (rest: string) => firstNamed(rest, puppetWords)
+
+/** On stems ("the" is "th"). "Zooms in" without a camera is a camera's too, but "zooms in the city" is not. */
+const panOrZoom = / (?:(?:th )?camera )?(?:(pan) (?:to th )?(left|right)|(zoom) (in|out)(?! (?:th|a|an) )) /
+
+function parseCamera(words: string): Camera {
+  const found = panOrZoom.exec(words)
+  if (found === null) return 'still'
+  return (found[1] === undefined ? `zooms ${found[4]}` : `pans ${found[2]}`) as Camera
+}
+
+const withoutCamera = (words: string): string =>
+  words
+    .replace(panOrZoom, ' ')
+    .replace(/ (th )?camera (is )?still /g, ' ')
+    .replace(/ still camera /g, ' ')
+
+/** The scene phrases of captions first, then bare nouns. */
+function parseScene(words: string): Attributes['scene'] | undefined {
+  const phrase = firstNamed(stemmed(words), sceneWords)
+  if (phrase !== undefined) return phrase.name
+  return scenes.find((scene) => sceneNouns[scene].some((noun) => words.includes(` ${noun} `)))
+}
+
+/** The colour said nearest before the puppet, else the first after it; a scenery's own colour is not the puppet's. */
+function parseColour(rest: string, puppetPlace: number): Attributes['colour'] | undefined {
+  const said = colours
+    .flatMap((colour) =>
+      colourWords[colour].flatMap((word) => placesOf(rest, word).map((place) => ({ colour, place }))),
+    )
+    .filter(
+      ({ place }) =>
+        !/^ \S+ (sea|snow|sky|gras|sand|ocean|water|wav|meadow|desert|forest|room) /.test(rest.slice(place)),
+    )
+    .sort((a, b) => a.place - b.place)
+  return (said.filter(({ place }) => place < puppetPlace).at(-1) ?? said[0])?.colour
+}
+
+function placesOf(words: string, word: string): number[] {
+  const sought = stemmed(` ${word} `)
+  const places: number[] = []
+  for (let at = words.indexOf(sought); at >= 0; at = words.indexOf(sought, at + 1)) places.push(at)
+  return places
 }
 
 /** NFC, lower case, letters and digits only, words parted by one space. */
@@ -134,43 +188,27 @@ export function normalise(text: string): string {
 }
 
 function parseAction(rest: string): Action | undefined {
-  const staying = (Object.keys(stayingWords) as (keyof typeof stayingWords)[]).find((action) =>
-    stayingWords[action].some((phrase) => rest.includes(` ${phrase} `)),
-  )
-  if (staying !== undefined) return staying
-  const directions = Object.keys(directionWords) as (keyof typeof directionWords)[]
-  const direction = directions.find((way) => directionWords[way].some((phrase) => rest.includes(` ${phrase} `)))
+  const staying = firstNamed(rest, stayingWords)
+  if (staying !== undefined) return staying.name
+  const direction = firstNamed(rest, directionWords)
   if (direction === undefined) return undefined
-  const paces = Object.keys(paceWords) as (keyof typeof paceWords)[]
-  const pace = paces.find((each) => paceWords[each].some((phrase) => rest.includes(` ${phrase} `)))
-  return pace === undefined ? `moves ${direction}` : `moves ${direction} ${pace}`
+  const pace = firstNamed(rest, paceWords)
+  return pace === undefined ? `moves ${direction.name}` : `moves ${direction.name} ${pace.name}`
 }
 
-/** A scene named by its bare noun: "a fox, desert". */
-function looseScene(rest: string): Attributes['scene'] | undefined {
-  const nouns = {
-    ocean: 'sea',
-    water: 'sea',
-    grass: 'meadow',
-    sand: 'desert',
-    winter: 'snow',
-    night: 'night sky',
-    stars: 'night sky',
-    town: 'city',
-    woods: 'forest',
-    home: 'room',
-  } as const
-  const named = scenes.find((scene) => rest.includes(` ${scene} `))
-  const noun = (Object.keys(nouns) as (keyof typeof nouns)[]).find((word) => rest.includes(` ${word} `))
-  return named ?? (noun === undefined ? undefined : nouns[noun])
-}
-
-/** Recaptioning for use: a terse prompt in the dense style (survey of Sora, "descriptive captions"). */
+/**
+ * Recaptioning for use: a terse prompt in the dense style that training mixes in (Betker et al. 2023, "Improving image
+ * generation with better captions"). Adds what the text leaves unsaid but means: pace, own life, a still camera.
+ */
 export function expandPrompt(text: string): string {
+  const said = normalise(text)
+  if (said === '') return ''
   const asked = parsePrompt(text)
-  const camera = asked.camera ?? 'still'
-  const said = normalise(text).includes('camera')
   const pace = asked.action?.split(' ')[2]
-  const details = [pace === undefined ? undefined : `it moves ${pace}`, said ? undefined : cameraWords[camera][0]]
-  return [text.trim().replace(/[.\s]+$/, ''), ...details.filter((each) => each !== undefined)].join('. ')
+  const life = asked.puppet === undefined ? undefined : lifeWords[asked.puppet]
+  const details = [
+    pace === undefined ? life : `it moves ${pace}`,
+    asked.camera !== 'still' || said.includes('camera') ? undefined : cameraWords.still[0],
+  ]
+  return [text.trim().replace(/[.!?\s]+$/, ''), ...details.filter((each) => each !== undefined)].join('. ')
 }

@@ -65,7 +65,7 @@ export const movingWords: Readonly<Record<Puppet, Phrases>> = {
   robot: ['walks'],
   rocket: ['flies'],
   car: ['drives'],
-  boat: ['sails'],
+  boat: ['sails', 'swims'],
   balloon: ['floats', 'flies'],
   ball: ['rolls'],
   star: ['floats'],
@@ -85,20 +85,20 @@ export const directionWords = {
 export const paceWords = { slowly: ['slowly'], quickly: ['quickly', 'fast'] } as const satisfies Record<string, Phrases>
 
 export const stayingWords: Readonly<Record<Exclude<Action, `moves${string}`>, Phrases>> = {
-  jumps: ['jumps', 'hops'],
-  spins: ['spins', 'turns around'],
+  jumps: ['jumps', 'hops', 'bounces'],
+  spins: ['spins', 'turns around', 'rotates'],
   grows: ['grows', 'gets bigger'],
   shrinks: ['shrinks', 'gets smaller'],
-  shakes: ['shakes', 'trembles'],
+  shakes: ['shakes', 'trembles', 'wobbles'],
   'stands still': ['stands still', 'stays still', 'rests'],
 }
 
 export const sceneWords: Readonly<Record<Scene, Phrases>> = {
-  meadow: ['in the meadow', 'over the meadow', 'on the grass'],
+  meadow: ['in the meadow', 'in a meadow', 'over the meadow', 'on the grass'],
   sea: ['over the sea', 'at the sea', 'over the water', 'in the ocean'],
   desert: ['in the desert', 'over the desert', 'on the sand'],
   snow: ['in the snow', 'through the snow', 'in winter'],
-  'night sky': ['in the night sky', 'at night', 'under the stars'],
+  'night sky': ['in the night sky', 'at night', 'under the stars', 'at night under the stars'],
   city: ['in the city', 'through the city', 'in town'],
   forest: ['in the forest', 'through the forest', 'in the woods'],
   room: ['in the room', 'in a room', 'at home'],
@@ -110,6 +110,46 @@ export const cameraWords: Readonly<Record<Camera, Phrases>> = {
   'pans right': ['the camera pans right', 'camera pans right'],
   'zooms in': ['the camera zooms in', 'camera zooms in'],
   'zooms out': ['the camera zooms out', 'camera zooms out'],
+}
+
+/** Nouns that name a scene by themselves: "a fox, desert". Longer names first where one holds another. */
+export const sceneNouns: Readonly<Record<Scene, Phrases>> = {
+  'night sky': ['night', 'stars', 'moonlight'],
+  meadow: ['meadow', 'grass', 'field'],
+  sea: ['sea', 'ocean', 'water', 'waves'],
+  desert: ['desert', 'sand', 'dunes'],
+  snow: ['snow', 'winter', 'ice'],
+  city: ['city', 'town', 'street'],
+  forest: ['forest', 'woods', 'trees'],
+  room: ['room', 'home', 'indoors'],
+}
+
+/** What each puppet does of its own accord in every clip: a detail of dense captions. */
+export const lifeWords: Readonly<Record<Puppet, string>> = {
+  fox: 'its tail swings',
+  cat: 'its tail swings',
+  dog: 'its tail wags',
+  rabbit: 'its ears sway',
+  bear: 'its arms swing',
+  frog: 'it breathes',
+  bird: 'its wings flap',
+  fish: 'its tail swings',
+  whale: 'its tail swings',
+  butterfly: 'its wings flap',
+  snail: 'its head stretches',
+  crab: 'its claws snap',
+  ghost: 'its hem sways',
+  robot: 'its lamp blinks',
+  rocket: 'its flame flickers',
+  car: 'its wheels roll',
+  boat: 'its sails sway',
+  balloon: 'its string sways',
+  ball: 'its stripes turn',
+  star: 'its eyes blink',
+  flower: 'its petals sway',
+  mushroom: 'its eyes blink',
+  cup: 'it steams',
+  umbrella: 'its edge sways',
 }
 
 /** Words that other forms of speech bring along; they ask for nothing. */
@@ -132,15 +172,21 @@ export const looseWords = [
   'little',
   'cute',
   'moves',
-  'flying',
-  'swimming',
-  'running',
-  'walking',
-  'jumping',
-  'spinning',
   'small',
   'big',
 ] as const
+
+/**
+ * The stem under which the forms of a word meet: "flying", "flies" and "fly" are one, as are "foxes" and "fox".
+ * Crude on purpose; both sides of every comparison go through it.
+ */
+export function stem(word: string): string {
+  const bare = word.length > 5 && word.endsWith('ing') ? word.slice(0, -3) : word.replace(/ies$/, 'y')
+  return bare
+    .replace(/([^s])s$/, '$1')
+    .replace(/([bdgmnprt])\1$/, '$1')
+    .replace(/(.{2})e$/, '$1')
+}
 
 /** Every word of the table, sorted: the tokenizer's known words. */
 export function allWords(): readonly string[] {
@@ -153,6 +199,8 @@ export function allWords(): readonly string[] {
     stayingWords,
     sceneWords,
     cameraWords,
+    sceneNouns,
+    lifeWords,
   ]
   const phrases = tables.flatMap((table) => Object.values(table).flat())
   return [...new Set([...phrases, ...looseWords].flatMap((phrase) => phrase.split(' ')))].sort()
