@@ -54,7 +54,8 @@ interface Emitter {
     attributes?: OnnxNode['attributes'],
     domain?: OnnxNode['domain'],
   ) => string
-  readonly integers: (values: readonly number[]) => string
+  /** An int64 constant; a list when no shape is given. */
+  readonly integers: (values: readonly number[], shape?: Shape) => string
   readonly floats: (data: ArrayLike<number>, shape: Shape) => string
 }
 
@@ -76,7 +77,9 @@ const lowerRules = {
   input: (node) => node.attributes.name,
   parameter: (node) => node.attributes.name,
   constant: (node, { floats, integers: longs }) =>
-    node.dtype === 'int32' ? longs(Array.from(node.attributes.data)) : floats(node.attributes.data, node.shape),
+    node.dtype === 'int32'
+      ? longs(Array.from(node.attributes.data), node.shape)
+      : floats(node.attributes.data, node.shape),
   negate: direct('Neg'),
   exp: direct('Exp'),
   log: direct('Log'),
@@ -223,9 +226,9 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
       nodes.push({ name, type, domain, inputs, outputs: [name], attributes })
       return name
     },
-    integers: (values) => {
+    integers: (values, shape = [values.length]) => {
       const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer)
-      return inline(`int64[${values.join()}]`, 'int64', [values.length], bytes)
+      return inline(`int64[${shape.join()}](${values.join()})`, 'int64', shape, bytes)
     },
     floats: (data, shape) => {
       const key =

@@ -12,7 +12,7 @@ import { amplitudes, baseSize, travel, view } from './motion.ts'
 import type { Pose } from './puppets.ts'
 import type { Frames } from './renderer.ts'
 import { scenePalettes } from './scenes.ts'
-import { type Match, match, type Picture, type Template, template } from './template.ts'
+import { type Match, match, type Picture, smoothed, type Template, template } from './template.ts'
 import { type Action, type Attributes, type Camera, cameras, type Puppet, puppets, scenes } from './vocabulary.ts'
 
 export interface Read<T> {
@@ -28,12 +28,13 @@ const fps = 8
 export function readClip(clip: Frames): Reading {
   const pictures = Array.from({ length: clip.frames }, (_, frame) => pictureOf(clip, frame))
   const camera = readCamera(pictures)
-  const found = findPuppet(pictures)
-  const track = follow(pictures, found)
+  const views = pictures.map(viewsOf)
+  const found = findPuppet(views)
+  const track = follow(views, found)
   return {
     puppet: { value: found.puppet, confidence: found.confidence },
     colour: { value: found.colour, confidence: found.confidence },
-    action: readAction(pictures, found, track),
+    action: readAction(views, found, track),
     scene: readScene(pictures),
     camera,
   }
@@ -135,22 +136,22 @@ const sizes = [0.62, 0.8, 1, 1.18, 1.42] as const
 const phases = [0, 0.25, 0.5, 0.75] as const
 
 /** Every puppet sought coarsely in three frames, the better ones ever more closely. */
-function findPuppet(pictures: readonly Picture[]): Found {
+function findPuppet(pictures: readonly Views[]): Found {
   const last = pictures.length - 1
   const frames = [...new Set([0, Math.floor(last / 2), last])]
   const totals = new Map(puppets.map((puppet) => [puppet, { error: 0, spots: [] as Spot[] }]))
   for (const frame of frames) {
-    const spots = searchFrame(pictures[frame] as Picture, frame / fps)
+    const spots = searchFrame(pictures[frame] as Views, frame / fps)
     for (const [puppet, total] of totals) {
       const spot = spots.get(puppet)
       // Bounded, so that one frame in which the puppet is turned or outside does not outweigh two.
-      total.error += Math.min(1, spot?.match.error ?? 1)
+      total.error += Math.min(0, spot?.match.error ?? 0)
       if (spot !== undefined) total.spots.push(spot)
     }
   }
   const choice = nearest(
     puppets,
-    puppets.map((puppet) => totals.get(puppet)?.error ?? 1),
+    puppets.map((puppet) => totals.get(puppet)?.error ?? 0),
   )
   const [best] = (totals.get(choice.value)?.spots ?? []).sort((a, b) => a.match.error - b.match.error)
   return {
@@ -162,18 +163,14 @@ function findPuppet(pictures: readonly Picture[]): Found {
   }
 }
 
-/** The best spots of the likeliest puppets in one frame: all at a quarter of the size, ten at half, six at full. */
-function searchFrame(picture: Picture, time: number): ReadonlyMap<Puppet, Spot> {
-  const half = halved(picture)
-  const quarter = halved(half)
-  const ranked = (spots: readonly (readonly [Puppet, Spot | undefined])[], count: number) =>
-    spots
-      .filter((entry): entry is readonly [Puppet, Spot] => entry[1] !== undefined)
-      .sort((a, b) => a[1].match.error - b[1].match.error)
-      .slice(0, count)
-  const everywhere = puppets.map((puppet) => [puppet, searchCoarsely(puppet, quarter, time)] as const)
-  const nearby = ranked(everywhere, 12).map(([puppet, spot]) => [puppet, searchNearby(puppet, half, spot)] as const)
-  return new Map(ranked(nearby, 7).map(([puppet, spot]) => [puppet, refine(puppet, picture, spot, time)]))
+/** The best spots of the likeliest puppets in one frame: all of them at half the size, seven at full size. */
+function searchFrame({ full, half }: Views, time: number): ReadonlyMap<Puppet, Spot> {
+  const coarse = puppets
+    .map((puppet) => [puppet, searchCoarsely(puppet, half, time)] as const)
+    .filter((entry): entry is readonly [Puppet, Spot] => entry[1] !== undefined)
+    .sort((a, b) => a[1].match.error - b[1].match.error)
+    .slice(0, 7)
+  return new Map(coarse.map(([puppet, spot]) => [puppet, refine(puppet, full, spot, time)]))
 }
 
 const remembered = new Map<string, Template>()
@@ -185,52 +182,48 @@ function kept(key: string, make: () => Template): Template {
   return known
 }
 
-const upright = { time: 0, phase: 0.1 } as const
+/** Phases to seek a puppet with: one, but for the ball, whose whole look turns. */
+const seekPhases = (puppet: Puppet): readonly number[] => (puppet === 'ball' ? [0.05, 0.15, 0.25] : [0.1])
 
-/** Anywhere in a quarter-size picture; the spot is in full-size pixels. */
-function searchCoarsely(puppet: Puppet, quarter: Picture, time: number): Spot | undefined {
-  const start = { x: quarter.width >> 1, y: quarter.height >> 1, phase: upright.phase - time }
-  return searchAround(puppet, quarter, start, Math.max(start.x, start.y), [0.7, 1, 1.35], 4)
-}
-
-/** Around a known spot in a half-size picture. */
-function searchNearby(puppet: Puppet, half: Picture, { x, y, size, phase }: Spot): Spot | undefined {
-  return searchAround(puppet, half, { x: x >> 1, y: y >> 1, phase }, 2, [size * 0.85, size, size * 1.15], 2)
-}
-
-function searchAround(
-  puppet: Puppet,
-  picture: Picture,
-  start: { readonly x: number; readonly y: number; readonly phase: number },
-  reach: number,
-  among: readonly number[],
-  scale: number,
-): Spot | undefined {
+/** Anywhere in a half-size picture, every other place and every other pixel; the spot is in full-size pixels. */
+function searchCoarsely(puppet: Puppet, half: Picture, time: number): Spot | undefined {
   let best: Spot | undefined
-  for (const size of among) {
-    for (const mirror of [false, true]) {
-      const radius = size * baseSize * Math.min(picture.width, picture.height)
-      const shape = kept(`${puppet} ${radius} ${mirror}`, () =>
-        template(puppet, { radius, rotation: 0, mirror, pose: upright }),
+  for (const size of [0.64, 0.84, 1.05, 1.36]) {
+    for (const [mirror, phase] of seekPhases(puppet).flatMap(
+      (p) =>
+        [
+          [false, p],
+          [true, p],
+        ] as const,
+    )) {
+      const radius = size * baseSize * Math.min(half.width, half.height)
+      const shape = kept(`${puppet} ${radius} ${mirror} ${phase}`, () =>
+        thinned(template(puppet, { radius, rotation: 0, mirror, pose: { time: 0, phase }, smoothing: 2 })),
       )
-      for (let y = Math.max(0, start.y - reach); y <= Math.min(picture.height - 1, start.y + reach); y++) {
-        for (let x = Math.max(0, start.x - reach); x <= Math.min(picture.width - 1, start.x + reach); x++) {
-          const found = match(shape, picture, x, y)
-          if (found !== undefined && (best === undefined || found.error < best.match.error)) {
-            best = {
-              x: scale * x + (scale >> 1),
-              y: scale * y + (scale >> 1),
-              size,
-              mirror,
-              phase: start.phase,
-              match: found,
-            }
-          }
+      const look = (x: number, y: number) => {
+        const found = match(shape, half, x, y, 1)
+        if (found !== undefined && (best === undefined || found.error < best.match.error)) {
+          best = { x: 2 * x + 1, y: 2 * y + 1, size, mirror, phase: phase - ownRate * time, match: found }
         }
       }
+      for (let y = 1; y < half.height; y += 2) for (let x = 1; x < half.width; x += 2) look(x, y)
     }
   }
   return best
+}
+
+/** Cycles a second of a typical puppet's own life: only a first guess, which refine() mends. */
+const ownRate = 1
+
+/** Half of a template's pixels, as on a chessboard. */
+function thinned({ dx, dy, main, fixed }: Template): Template {
+  const kept = [...dx.keys()].filter((index) => (((dx[index] as number) + (dy[index] as number)) & 1) === 0)
+  return {
+    dx: Int16Array.from(kept, (index) => dx[index] as number),
+    dy: Int16Array.from(kept, (index) => dy[index] as number),
+    main: Float32Array.from(kept, (index) => main[index] as number),
+    fixed: Float32Array.from(kept.flatMap((index) => [0, 1, 2].map((channel) => fixed[index * 3 + channel] as number))),
+  }
 }
 
 /** Place, scale, facing and phase at full size, one after another, twice. */
@@ -239,7 +232,13 @@ function refine(puppet: Puppet, picture: Picture, start: Spot, time: number): Sp
   let best = start
   const look = (spot: Omit<Spot, 'match'>, reach: number, force = false) => {
     const pose: Pose = { time, phase: spot.phase }
-    const shape = template(puppet, { radius: spot.size * baseSize * side, rotation: 0, mirror: spot.mirror, pose })
+    const shape = template(puppet, {
+      radius: spot.size * baseSize * side,
+      rotation: 0,
+      mirror: spot.mirror,
+      pose,
+      smoothing: 2,
+    })
     let local: Spot | undefined
     for (let dy = -reach; dy <= reach; dy++) {
       for (let dx = -reach; dx <= reach; dx++) {
@@ -270,13 +269,12 @@ interface Step {
 const around = [-1, 0, 1].flatMap((dy) => [-1, 0, 1].map((dx) => [dx, dy] as const))
 
 /** The puppet in every frame, upright, wherever it fits best. */
-function follow(pictures: readonly Picture[], { puppet, mirror, phase }: Found): Step[] {
-  return pictures.map((picture, frame) => {
-    const half = halved(picture)
+function follow(views: readonly Views[], { puppet, mirror, phase }: Found): Step[] {
+  return views.map(({ half }, frame) => {
     let best: Step = { x: 0, y: 0, size: 1, error: Number.POSITIVE_INFINITY }
     for (const size of sizes) {
       const radius = size * baseSize * Math.min(half.width, half.height)
-      const shape = template(puppet, { radius, rotation: 0, mirror, pose: { time: frame / fps, phase } })
+      const shape = template(puppet, { radius, rotation: 0, mirror, pose: { time: frame / fps, phase }, smoothing: 2 })
       const look = (x: number, y: number) => {
         const error = match(shape, half, x, y)?.error ?? Number.POSITIVE_INFINITY
         if (error < best.error) best = { x: 2 * x + 1, y: 2 * y + 1, size, error }
@@ -289,14 +287,14 @@ function follow(pictures: readonly Picture[], { puppet, mirror, phase }: Found):
   })
 }
 
-function readAction(pictures: readonly Picture[], found: Found, track: readonly Step[]): Read<Action> {
+function readAction(views: readonly Views[], found: Found, track: readonly Step[]): Read<Action> {
   if (track.length < 9) return { value: 'stands still', confidence: 0 }
-  const side = Math.min((pictures[0] as Picture).width, (pictures[0] as Picture).height)
+  const side = sideOf(views)
   const standing = average(track.map(({ error }) => error))
-  const turning = turningError(pictures, found, track)
-  if (turning < 0.75 * standing) return { value: 'spins', confidence: 1 - turning / standing }
+  const turning = turningError(views, found, track)
+  if (turning < 1.1 * standing) return { value: 'spins', confidence: 1 - standing / turning }
   const seconds = (track.length - 1) / fps
-  const [width, height] = [(pictures[0] as Picture).width, (pictures[0] as Picture).height]
+  const { width, height } = (views[0] as Views).full
   const wayX = (slope(track.map(({ x }) => x)) * fps * 2) / width
   const wayY = (slope(track.map(({ y }) => y)) * fps * 2) / height
   const growth = slope(track.map(({ size }) => Math.log(size))) * fps * 2
@@ -329,23 +327,27 @@ function moving(wayX: number, wayY: number): Action {
 }
 
 /** Error of the puppet turning in place, either way, where it stood in the first frame. */
-function turningError(pictures: readonly Picture[], { puppet, mirror, phase }: Found, track: readonly Step[]): number {
-  const side = Math.min((pictures[0] as Picture).width, (pictures[0] as Picture).height)
+function turningError(views: readonly Views[], { puppet, mirror, phase }: Found, track: readonly Step[]): number {
+  const side = sideOf(views)
   const start = track[0] as Step
   const errors = [-1, 1].map((way) => {
-    const each = pictures.map((picture, frame) => {
+    const each = views.map(({ half: picture }, frame) => {
       const time = frame / fps
       const options = {
-        radius: start.size * baseSize * side,
+        radius: (start.size * baseSize * side) / 2,
         rotation: way * 2 * Math.PI * amplitudes.spin * time,
         mirror,
         pose: { time, phase },
+        smoothing: 2,
       }
       const shape = template(puppet, options)
       let best = Number.POSITIVE_INFINITY
       for (let dy = -2; dy <= 2; dy++) {
         for (let dx = -2; dx <= 2; dx++)
-          best = Math.min(best, match(shape, picture, start.x + dx, start.y + dy)?.error ?? Number.POSITIVE_INFINITY)
+          best = Math.min(
+            best,
+            match(shape, picture, (start.x >> 1) + dx, (start.y >> 1) + dy)?.error ?? Number.POSITIVE_INFINITY,
+          )
       }
       return best
     })
@@ -353,6 +355,9 @@ function turningError(pictures: readonly Picture[], { puppet, mirror, phase }: F
   })
   return Math.min(...errors)
 }
+
+const sideOf = (views: readonly Views[]): number =>
+  Math.min((views[0] as Views).full.width, (views[0] as Views).full.height)
 
 /** Least-squares slope per element. */
 function slope(values: readonly number[]): number {
@@ -378,6 +383,17 @@ const average = (values: readonly number[]): number => values.reduce((total, val
 
 // Pictures
 
+/** A frame smoothed for matching, at full and at half size. */
+interface Views {
+  readonly full: Picture
+  readonly half: Picture
+}
+
+function viewsOf(picture: Picture): Views {
+  const smooth = (each: Picture, passes: number) => ({ ...each, rgb: smoothed(each.rgb, each.width, 3, passes) })
+  return { full: smooth(picture, 2), half: smooth(halved(picture), 2) }
+}
+
 function pictureOf({ width, height, pixels }: Frames, frame: number): Picture {
   const size = width * height * 3
   return { width, height, rgb: Float32Array.from(pixels.subarray(frame * size, (frame + 1) * size)) }
@@ -401,6 +417,7 @@ function halved({ width, height, rgb }: Picture): Picture {
 function nearest<T>(names: readonly T[], errors: readonly number[]): Read<T> {
   const order = [...names.keys()].sort((a, b) => (errors[a] as number) - (errors[b] as number))
   const [first, second] = [order[0] as number, order[1] as number]
-  const confidence = 1 - (errors[first] as number) / Math.max(1e-9, errors[second] as number)
+  const [best, next] = [errors[first] as number, errors[second] as number]
+  const confidence = best < 0 ? 1 - next / best : 1 - best / Math.max(1e-9, next)
   return { value: names[first] as T, confidence: Number.isFinite(confidence) ? confidence : 0 }
 }
