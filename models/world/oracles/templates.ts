@@ -11,6 +11,7 @@ import { canvas, type Transform } from '../draw.ts'
 import { colourValues, paintSticker, stickerMask } from '../sticker.ts'
 import { type Colour, colours, type Puppet } from '../vocabulary.ts'
 import type { Picture } from './picture.ts'
+import { foreign } from './scenery.ts'
 
 /** Poses kept apart: a swing far to one side, in the middle, far to the other. */
 export const variants = [0, 1, 2] as const
@@ -72,14 +73,39 @@ const palette = colours.map((colour) => {
 })
 
 /**
- * Score of a template centred on a pixel (thousands of squared levels), with the best colour; −∞ where less than half
- * is inside. The picture's fourth channel must hold |rgb|² less the scenery's error (see `prepare`).
+ * Score of a template centred on a pixel (thousands of squared levels), with the best colour; −∞ where less than a
+ * third is inside. The picture's fourth channel must hold |rgb|² less the scenery's error (see `prepare`).
  */
 export function match(shape: Template, picture: Picture, x: number, y: number): Match {
   const { reach } = shape
   const inside =
     x >= reach.left && y >= reach.top && x + reach.right < picture.width && y + reach.bottom < picture.height
   return inside ? matchInside(shape, picture, x, y) : matchAcross(shape, picture, x, y)
+}
+
+/**
+ * The same score with each pixel's error held below a bound, so that a joint in another place costs what it covers and
+ * no more: for judging between templates at a place that `match` found.
+ */
+export function judge({ places, values }: Template, picture: Picture, x: number, y: number, colour: Colour): number {
+  const { data, width, height } = picture
+  const main = colourValues[colour]
+  let score = 0
+  for (let index = 0; index * 2 < places.length; index++) {
+    const column = x + (places[index * 2] as number)
+    const row = y + (places[index * 2 + 1] as number)
+    if (column < 0 || row < 0 || column >= width || row >= height) continue
+    const at = (row * width + column) * 4
+    const from = index * 4
+    const share = values[from + 3] as number
+    const [red, green, blue] = [data[at] as number, data[at + 1] as number, data[at + 2] as number]
+    const dr = red - (values[from] as number) - share * main[0]
+    const dg = green - (values[from + 1] as number) - share * main[1]
+    const db = blue - (values[from + 2] as number) - share * main[2]
+    const scenery = red * red + green * green + blue * blue - (data[at + 3] as number)
+    score += scenery - Math.min(foreign, dr * dr + dg * dg + db * db)
+  }
+  return score / 1000
 }
 
 /** Turns the fourth channel from the scenery's error into what `match` sums. */
@@ -125,7 +151,7 @@ function matchAcross({ places, values }: Template, { data, width, height }: Pict
     weight += share * share
     count++
   }
-  if (count * 4 < places.length) return { score: Number.NEGATIVE_INFINITY, colour: 'white' }
+  if (count * 6 < places.length) return { score: Number.NEGATIVE_INFINITY, colour: 'white' }
   return bestColour(error, r, g, b, weight)
 }
 

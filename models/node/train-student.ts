@@ -1,0 +1,243 @@
+/**
+ * Distils a teacher: guidance folded in first, then half the steps again and again. Every stage is a run of its own,
+ * whose teacher is the stage before, so an interruption loses nothing but the last few updates.
+ */
+
+import { lossWeight } from '../../shared/prediction.ts'
+import { randomStream } from '../../shared/random.ts'
+import { cosine, type NoiseLevel, noiseAngle } from '../../shared/schedule.ts'
+import { input, type ParameterDescription, scope, sizeOf, trace } from '../graph/graph.ts'
+import { type DitConfig, dit } from '../networks/dit.ts'
+import { type TextEncoderConfig, textEncoder } from '../networks/text-encoder.ts'
+import { sinusoids } from '../nn/embedding.ts'
+import { encode } from '../onnx/encode.ts'
+import { lower } from '../onnx/lower.ts'
+import type { Backend, HostTensor, Session } from '../pipeline/backend.ts'
+import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
+import { guidedVelocity, studentTime, twoStepTarget, type Velocity } from '../train/distill.ts'
+import { initialize } from '../train/initialize.ts'
+import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
+import { denoiserObjective } from '../train/objectives.ts'
+import { type TrainingState, trainer } from '../train/trainer.ts'
+import { optimizersOf } from './optimizers.ts'
+import { openRun } from './runs.ts'
+
+export interface StudentRun {
+  readonly config: DitConfig
+  readonly text: TextEncoderConfig
+  readonly set: LatentSet
+  readonly backend: Backend
+  /** The teacher's averaged parameters. */
+  readonly teacher: TrainingState
+  /** Prefix of the stages' checkpoints. */
+  readonly run: string
+  readonly seed: number
+  /** Steps of the teacher's sampler that the first halving starts from, and the last student's. */
+  readonly from: number
+  readonly to: number
+  /** Updates in a stage. */
+  readonly updates: number
+  readonly batch: number
+  readonly tokens: number
+  readonly learningRate: number
+  /** Guidance scales are drawn uniformly from here. */
+  readonly guidance: readonly [low: number, high: number]
+  readonly facts: Readonly<Record<string, unknown>>
+  readonly signal: AbortSignal
+  readonly say: (line: string) => void
+  readonly point: (point: CurvePoint) => void
+}
+
+/** Names of the stages: `run-guided`, then `run-128`, `run-64`, … down to `run-N`. */
+export function stageNames({ run, from, to }: Pick<StudentRun, 'run' | 'from' | 'to'>): string[] {
+  const names = [`${run}-guided`]
+  for (let steps = from / 2; steps >= to; steps /= 2) names.push(`${run}-${steps}`)
+  return names
+}
+
+export async function trainStudent(options: StudentRun): Promise<void> {
+  let teacher = options.teacher
+  for (const [index, name] of stageNames(options).entries()) {
+    if (options.signal.aborted) return
+    const steps = index === 0 ? undefined : options.from / 2 ** index
+    options.say(index === 0 ? 'folding guidance in' : `halving to ${steps} steps`)
+    teacher = await runStage(options, name, teacher, steps)
+  }
+}
+
+/** One stage; gives the student's parameters. `steps` undefined folds guidance in. */
+async function runStage(
+  options: StudentRun,
+  name: string,
+  teacher: TrainingState,
+  steps: number | undefined,
+): Promise<TrainingState> {
+  const { updates, batch, set, config, text, seed } = options
+  const run = await openRun(name)
+  const student: DitConfig = { ...config, guided: true }
+  const part = { name: 'video', batch, frames: set.frames, share: 1 }
+  await using teaching = await teacherSession(options, teacher, { ...config, guided: steps !== undefined })
+  await using learner = await trainer({
+    backend: options.backend,
+    objective: () =>
+      denoiserObjective(student, text, { height: set.height, width: set.width, tokens: options.tokens }, [part]),
+    optimizerOf: optimizersOf('adamw'),
+    clip: 1,
+    state: run.step === 0 ? teacher : run.state,
+    initial: initialize(seed),
+  })
+  await trainingLoop({
+    learner,
+    begin: run.step,
+    end: updates,
+    rates: { peak: options.learningRate, warmup: 1, steps: updates, decay: 1 },
+    emaDecay: 0.8,
+    feedsOf: (step) => feedsOf(options, teaching, name, step, steps),
+    save: (step) => run.save(step, learner.state(), options.facts),
+    saveEvery: 200,
+    pointEvery: 25,
+    point: run.pointed(options.point),
+    signal: options.signal,
+  })
+  // The rate has fallen to zero, so the last parameters need no average.
+  return parametersOf(learner.state())
+}
+
+function parametersOf(state: TrainingState): TrainingState {
+  return Object.fromEntries(
+    Object.entries(state)
+      .filter(([name]) => !name.includes('@'))
+      .map(([name, data]) => [name, data.slice()]),
+  )
+}
+
+/** The teacher as it predicts, at the student's batch. */
+async function teacherSession(
+  { text, batch, tokens, set, backend, seed }: StudentRun,
+  parameters: TrainingState,
+  config: DitConfig,
+): Promise<Session> {
+  const shape = [batch, set.channels, set.frames, set.height, set.width]
+  const graph = trace(() => {
+    const encoding = scope('text', () =>
+      textEncoder(text, input('video.ids', [batch, tokens], 'int32'), input('video.mask', [batch, tokens])),
+    )
+    const guidance = config.guided ? input('video.guidance', [batch, config.featureWidth]) : undefined
+    const time = input('video.time', [batch, set.frames, config.featureWidth])
+    return {
+      velocity: scope('dit', () =>
+        dit(config, { latents: input('video.latents', shape), time, guidance, ...encoding }),
+      ),
+    }
+  })
+  const fresh = initialize(seed)
+  const descriptions = new Map(graph.parameters.map(({ attributes }) => [attributes.name, attributes]))
+  const stored = (name: string) => {
+    const data = parameters[name] ?? fresh(descriptions.get(name) as ParameterDescription)
+    return {
+      dtype: 'float32',
+      data: { kind: 'inline', bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) },
+    } as const
+  }
+  return backend.load({ model: encode(lower(graph, { stored })) })
+}
+
+async function feedsOf(
+  options: StudentRun,
+  teaching: Session,
+  name: string,
+  step: number,
+  steps: number | undefined,
+): Promise<Feeds> {
+  const { set, batch, tokens, seed, config } = options
+  const random = randomStream(seed, 0x30000 + step)
+  const drawn = draw({
+    set,
+    name: 'video',
+    batch,
+    frames: set.frames,
+    tokens,
+    seed: seed + name.length,
+    step,
+    dropout: 0.1,
+    given: 0,
+  })
+  const times = Array.from(drawn.times, (uniform) =>
+    steps === undefined ? Math.max(uniform, 1e-3) : studentTime(uniform, steps),
+  )
+  const scales = Array.from({ length: batch }, () => random.between(...options.guidance))
+  const guidance: HostTensor = {
+    dtype: 'float32',
+    shape: [batch, config.featureWidth],
+    data: sinusoids(
+      scales.map((scale) => scale / 10),
+      config.featureWidth,
+    ),
+  }
+  const levels = times.map(schedule)
+  const latents = mixed(drawn.shape, drawn.clean, drawn.noise, (clip) => [
+    levels[clip]?.alpha ?? 1,
+    levels[clip]?.sigma ?? 0,
+  ])
+  const target =
+    steps === undefined
+      ? await guidedTarget(options, teaching, drawn, latents, levels, scales)
+      : await twoStepTarget(
+          velocityBy(options, teaching, drawn, { ...drawn.text, 'video.guidance': guidance }),
+          schedule,
+          drawn.shape,
+          latents,
+          times,
+          steps,
+        )
+  const weights = levels.map((level) => Math.max(1e-3, lossWeight('truncated', level) * level.sigma ** 2))
+  const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: drawn.shape, data })
+  return {
+    ...drawn.text,
+    'video.guidance': guidance,
+    'video.latents': tensor(latents),
+    'video.target': tensor(target),
+    ...timeFeed(
+      drawn,
+      levels.map((level) => new Array<NoiseLevel>(set.frames).fill(level)),
+      config.featureWidth,
+    ),
+    ...weightFeed(drawn, weights),
+  }
+}
+
+const schedule = cosine()
+
+/** What two evaluations of the teacher combine to. */
+async function guidedTarget(
+  options: StudentRun,
+  teaching: Session,
+  drawn: Draw,
+  latents: Float32Array,
+  levels: readonly NoiseLevel[],
+  scales: readonly number[],
+): Promise<Float32Array> {
+  const silence = textFeeds('video', new Array<string>(options.batch).fill(''), options.tokens)
+  const conditional = await velocityBy(options, teaching, drawn, drawn.text)(latents, levels)
+  const unconditional = await velocityBy(options, teaching, drawn, silence)(latents, levels)
+  return guidedVelocity(drawn.shape, conditional, unconditional, scales)
+}
+
+function velocityBy({ config, set }: StudentRun, teaching: Session, { shape }: Draw, conditions: Feeds): Velocity {
+  return async (latents, levels) => {
+    const angles = levels.flatMap((level) => new Array<number>(set.frames).fill(noiseAngle(level)))
+    const outputs = await teaching.run({
+      ...conditions,
+      'video.latents': { dtype: 'float32', shape, data: latents },
+      'video.time': {
+        dtype: 'float32',
+        shape: [shape[0], set.frames, config.featureWidth],
+        data: sinusoids(angles, config.featureWidth),
+      },
+    })
+    const velocity = outputs.velocity?.data
+    if (!(velocity instanceof Float32Array) || velocity.length !== sizeOf(shape))
+      throw new TypeError('teacher: it gave no velocity of the batch’s shape')
+    return velocity
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Guided progressive distillation: targets for a student that needs half the steps, and no second evaluation.
+ *
+ * First guidance is folded in: the student, told the scale, learns what two evaluations of the teacher combine to (Meng
+ * et al. 2022, 2210.03142). Then halvings: one step of the student must land where two steps of its teacher land
+ * (Salimans & Ho 2022, 2202.00512, alg. 2). For z at t, two DDIM steps through t − ½/N to t − 1/N end at z″, and
+ *
+ *   x̃ = (z″ − (σ″/σ)·z) / (α″ − (σ″/σ)·α)
+ *
+ * is the clean estimate whose single DDIM step ends there too. Works on host arrays; a network is a function.
+ */
+
+import { guidanceWeights } from '../../shared/guidance.ts'
+import { denoisedFrom } from '../../shared/prediction.ts'
+import { ddimRow } from '../../shared/sampler.ts'
+import type { NoiseLevel, Schedule } from '../../shared/schedule.ts'
+import { type Draw, mixed } from './denoising.ts'
+
+type Shape = Draw['shape']
+
+/** The network's output (a velocity) for noisy latents, each clip at its own level. */
+export type Velocity = (latents: Float32Array, levels: readonly NoiseLevel[]) => Promise<Float32Array>
+
+/** The guided velocity, clip by clip: unconditional + scale · (conditional − unconditional). */
+export function guidedVelocity(
+  shape: Shape,
+  conditional: Float32Array,
+  unconditional: Float32Array,
+  scales: readonly number[],
+): Float32Array {
+  return mixed(shape, conditional, unconditional, (clip) => {
+    const weights = guidanceWeights(scales[clip] as number)
+    return [weights.conditional, weights.unconditional]
+  })
+}
+
+/** Times of a student of N steps: i/N for the i of a uniform number in (0, 1]. */
+export const studentTime = (uniform: number, steps: number): number => Math.max(1, Math.ceil(uniform * steps)) / steps
+
+/**
+ * The velocity that a student of `steps` steps should predict at z: the one whose single DDIM step lands where two of
+ * the teacher's land.
+ * @param times each clip's time, a multiple of 1/steps.
+ */
+export async function twoStepTarget(
+  teacher: Velocity,
+  schedule: Schedule,
+  shape: Shape,
+  latents: Float32Array,
+  times: readonly number[],
+  steps: number,
+): Promise<Float32Array> {
+  const start = times.map(schedule)
+  const middle = times.map((t) => schedule(t - 0.5 / steps))
+  // A last step ends clean, whatever the schedule's own limit says.
+  const end = times.map((t) => (t - 1 / steps < 1e-9 ? cleanLevel : schedule(t - 1 / steps)))
+  const halfway = await teacherStep(teacher, shape, latents, start, middle)
+  const landed = await teacherStep(teacher, shape, halfway, middle, end)
+  const estimate = mixed(shape, landed, latents, (clip) => {
+    const [from, to] = [start[clip] as NoiseLevel, end[clip] as NoiseLevel]
+    const ratio = to.sigma / from.sigma
+    const share = 1 / (to.alpha - ratio * from.alpha)
+    return [share, -ratio * share]
+  })
+  return velocityOf(shape, estimate, latents, start)
+}
+
+const cleanLevel: NoiseLevel = { t: 0, alpha: 1, sigma: 0 }
+
+/** One DDIM step along a velocity. */
+async function teacherStep(
+  teacher: Velocity,
+  shape: Shape,
+  latents: Float32Array,
+  from: readonly NoiseLevel[],
+  to: readonly NoiseLevel[],
+): Promise<Float32Array> {
+  const velocity = await teacher(latents, from)
+  const estimate = mixed(shape, latents, velocity, (clip) => {
+    const { latents: a, output: b } = denoisedFrom('velocity', from[clip] as NoiseLevel)
+    return [a, b]
+  })
+  return ddimStep(shape, latents, estimate, from, to)
+}
+
+/** Moves every clip from its level to the next by DDIM. */
+export function ddimStep(
+  shape: Shape,
+  latents: Float32Array,
+  estimate: Float32Array,
+  from: readonly NoiseLevel[],
+  to: readonly NoiseLevel[],
+): Float32Array {
+  return mixed(shape, latents, estimate, (clip) => {
+    const row = ddimRow(from[clip] as NoiseLevel, to[clip] as NoiseLevel)
+    return [row.latents, row.denoised]
+  })
+}
+
+/** v = (α·z − x)/σ, from z = α·x + σ·ε and v = α·ε − σ·x with α² + σ² = 1. */
+export function velocityOf(
+  shape: Shape,
+  estimate: Float32Array,
+  latents: Float32Array,
+  levels: readonly NoiseLevel[],
+): Float32Array {
+  return mixed(shape, latents, estimate, (clip) => {
+    const { alpha, sigma } = levels[clip] as NoiseLevel
+    return [alpha / sigma, -1 / sigma]
+  })
+}

@@ -1,0 +1,197 @@
+/**
+ * The puppet found, named and followed, by templates.
+ *
+ * Where a frame looks least like its scene, all puppets are tried at half resolution over size, facing and place; the
+ * best few at full resolution with all poses. Scores of several frames add up, so that one bad frame does not decide.
+ * Then the one puppet is followed through every frame.
+ */
+
+import { baseSize } from '../motion.ts'
+import { type Colour, colours, type Puppet, puppets } from '../vocabulary.ts'
+import type { Picture } from './picture.ts'
+import { judge, type Look, type Match, match, radiusOf, sizeOf, template, type Variant, variants } from './templates.ts'
+
+/** A frame at both resolutions, prepared for matching, and where it looks least like its scene. */
+export interface Views {
+  readonly full: Picture
+  readonly half: Picture
+  readonly spot: Place
+}
+
+/** In pixels of the full resolution; a pixel's centre is at its index. */
+export interface Place {
+  readonly x: number
+  readonly y: number
+}
+
+export interface Found extends Look, Place, Match {}
+
+export interface Identity {
+  readonly puppet: Puppet
+  readonly colour: Colour
+  readonly mirror: boolean
+  /** 0…1: how far the next best puppet, or colour, stays behind. */
+  readonly confidence: number
+  readonly colourConfidence: number
+  /** The best find in each frame that was searched. */
+  readonly finds: readonly Found[]
+}
+
+/** Sizes sought, small to large. */
+const sought = [0.66, 0.8, 0.96, 1.14, 1.36].map((factor) => sizeOf(factor * baseSize * 64))
+const [smallest, largest] = [sizeOf(0.5 * baseSize * 64), sizeOf(1.7 * baseSize * 64)]
+
+/** The most foreign place: the middle of the window that holds the most of it. */
+export function foreignSpot({ width, height, data }: Picture): Place {
+  const sums = new Float32Array(width * height)
+  for (let pixel = 0; pixel < sums.length; pixel++) sums[pixel] = data[pixel * 4 + 3] as number
+  const soft = boxed(boxed(boxed(boxed(sums, width, 1), width, width), width, 1), width, width)
+  let best = 0
+  for (let pixel = 1; pixel < soft.length; pixel++) if ((soft[pixel] as number) > (soft[best] as number)) best = pixel
+  return { x: 2 * (best % width) + 0.5, y: 2 * Math.floor(best / width) + 0.5 }
+}
+
+const reach = 4
+
+/** Sums over nine neighbours along a row (step 1) or a column (step = width). */
+function boxed(values: Float32Array, width: number, step: number): Float32Array {
+  const out = new Float32Array(values.length)
+  for (let pixel = 0; pixel < values.length; pixel++) {
+    const [place, count] =
+      step === 1 ? [pixel % width, width] : [Math.floor(pixel / width), Math.floor(values.length / width)]
+    const [from, to] = [Math.max(-reach, -place), Math.min(reach, count - 1 - place)]
+    let sum = 0
+    for (let k = from; k <= to; k++) sum += values[pixel + k * step] as number
+    out[pixel] = sum
+  }
+  return out
+}
+
+/** Names the puppet from a few frames. */
+export function identify(frames: readonly Views[]): Identity {
+  const finds = frames.map(searchFrame)
+  const totals = puppets.map((puppet) =>
+    finds.reduce((sum, each) => sum + Math.max(0, each.get(puppet)?.score ?? 0), 0),
+  )
+  const order = [...puppets.keys()].sort((a, b) => (totals[b] as number) - (totals[a] as number))
+  const [first, second] = [order[0] as number, order[1] as number]
+  const puppet = puppets[first] as Puppet
+  const own = finds.flatMap((each) => each.get(puppet) ?? [])
+  const votes = colours.map((colour) => own.reduce((sum, each) => sum + (each.colour === colour ? each.score : 0), 0))
+  const ranked = [...colours.keys()].sort((a, b) => (votes[b] as number) - (votes[a] as number))
+  const best = own.reduce<Found | undefined>((a, b) => (a !== undefined && a.score >= b.score ? a : b), undefined)
+  const lead = (a: number, b: number) => (a > 0 ? 1 - Math.max(0, b) / a : 0)
+  return {
+    puppet,
+    colour: colours[ranked[0] as number] as Colour,
+    mirror: best?.mirror ?? false,
+    confidence: lead(totals[first] as number, totals[second] as number),
+    colourConfidence: lead(votes[ranked[0] as number] as number, votes[ranked[1] as number] as number),
+    finds: own,
+  }
+}
+
+/** The best find of each of the likeliest puppets. */
+function searchFrame(views: Views): ReadonlyMap<Puppet, Found> {
+  const coarse = puppets.map((puppet) => searchCoarsely(puppet, views)).sort((a, b) => b.score - a.score)
+  return new Map(coarse.slice(0, 7).map((found) => [found.puppet, refine(found, views.full)]))
+}
+
+function searchCoarsely(puppet: Puppet, { half, spot }: Views): Found {
+  const poses: readonly Variant[] = lively.has(puppet) ? variants : [1]
+  const [cx, cy] = [Math.round((spot.x - 0.5) / 2), Math.round((spot.y - 0.5) / 2)]
+  let best: Found | undefined
+  for (const variant of poses) {
+    for (const size of sought) {
+      for (const mirror of [false, true]) {
+        const look: Look = { puppet, variant, mirror, size, turn: 0 }
+        const found = bestPlace(look, half, 2, cx, cy, 3, 2)
+        if (best === undefined || found.score > best.score) best = found
+      }
+    }
+  }
+  return best as Found
+}
+
+/** Puppets whose outline changes so much that one pose will not find them. */
+const lively: ReadonlySet<Puppet> = new Set<Puppet>(['butterfly', 'bird', 'ball'])
+
+/** Place, then pose, size and facing, at full resolution. */
+function refine(start: Found, full: Picture): Found {
+  let best: Found = { ...start, score: Number.NEGATIVE_INFINITY }
+  const look = (change: Partial<Look>, radius: number) => {
+    const from = { ...best, ...change }
+    if (from.size < smallest || from.size > largest) return
+    const found = bestAround(from, full, from.x, from.y, radius)
+    if (found.score > best.score) best = found
+  }
+  look({ x: Math.floor(start.x), y: Math.floor(start.y) } as Partial<Look>, 2)
+  for (const variant of variants) if (variant !== start.variant) look({ variant }, 1)
+  for (const step of [-1, 1]) look({ size: best.size + step }, 1)
+  for (const step of [-1, 1]) look({ size: best.size + step }, 1)
+  look({ mirror: !best.mirror }, 1)
+  return best
+}
+
+/** The best place within a radius at full resolution, judged there. */
+export function bestAround(look: Look, picture: Picture, x: number, y: number, radius: number): Found {
+  return bestPlace(look, picture, 1, x, y, radius, 1)
+}
+
+/** The best of the places around one, as on a chessboard where `step` is 2; places are the picture's own. */
+function bestPlace(
+  look: Look,
+  picture: Picture,
+  shrink: 1 | 2,
+  x: number,
+  y: number,
+  radius: number,
+  step: 1 | 2,
+): Found {
+  const shape = template(look, picture.width, shrink)
+  let best: Match = { score: Number.NEGATIVE_INFINITY, colour: 'white' }
+  let [bestX, bestY] = [x, y]
+  for (let dy = -radius; dy <= radius; dy++) {
+    for (let dx = step === 2 && (dy & 1) === 1 ? 1 - radius + (radius & 1) : -radius + (step === 2 ? radius & 1 : 0); dx <= radius; dx += step) {
+      const found = match(shape, picture, x + dx, y + dy)
+      if (found.score > best.score) [best, bestX, bestY] = [found, x + dx, y + dy]
+    }
+  }
+  const score = best.score === Number.NEGATIVE_INFINITY ? best.score : judge(shape, picture, bestX, bestY, best.colour)
+  const [fullX, fullY] = shrink === 1 ? [bestX, bestY] : [2 * bestX + 0.5, 2 * bestY + 0.5]
+  return { ...look, x: fullX, y: fullY, score, colour: best.colour }
+}
+
+/** The puppet in every frame, upright. */
+export function follow(frames: readonly Views[], { puppet, mirror }: Identity): readonly Found[] {
+  return frames.map((views) => {
+    const { half, full, spot } = views
+    const [cx, cy] = [Math.round((spot.x - 0.5) / 2), Math.round((spot.y - 0.5) / 2)]
+    let coarse: Found | undefined
+    for (const size of sought) {
+      const look: Look = { puppet, variant: 1, mirror, size, turn: 0 }
+      const found = bestPlace(look, half, 2, cx, cy, 4, 1)
+      if (coarse === undefined || found.score > coarse.score) coarse = found
+    }
+    const start = coarse as Found
+    let best = bestAround(start, full, Math.floor(start.x), Math.floor(start.y), 2)
+    for (const variant of [0, 2] as const) {
+      const found = bestAround({ ...best, variant }, full, best.x, best.y, 1)
+      if (found.score > best.score) best = found
+    }
+    for (const step of [-1, 1]) {
+      for (
+        let found = bestAround({ ...best, size: best.size + step }, full, best.x, best.y, 1);
+        found.score > best.score;
+      ) {
+        best = found
+        if (best.size + step < smallest || best.size + step > largest) break
+        found = bestAround({ ...best, size: best.size + step }, full, best.x, best.y, 1)
+      }
+    }
+    return best
+  })
+}
+
+/** Log of the radius over the base size. */
+export const growthOf = ({ size }: Found): number => Math.log(radiusOf(size) / (baseSize * 64))
