@@ -1,0 +1,147 @@
+/**
+ * `zoetrope bench`: what this machine can do and what the engine makes of it, in one run, so that ratios hold.
+ */
+
+import { effectiveRequest } from '../../../shared/generation.ts'
+import { gaussian } from '../../../shared/random.ts'
+import { flopsOf } from '../../graph/cost.ts'
+import { input, sizeOf, trace } from '../../graph/graph.ts'
+import { matmul } from '../../graph/ops.ts'
+import { encode } from '../../onnx/encode.ts'
+import { lower } from '../../onnx/lower.ts'
+import type { HostTensor, Session } from '../../pipeline/backend.ts'
+import { compileStep, stepGraph } from '../../pipeline/compile.ts'
+import type { Model } from '../../pipeline/model.ts'
+import { initialize } from '../../train/initialize.ts'
+import { denoiserObjective } from '../../train/objectives.ts'
+import { trainer, trainingGraph } from '../../train/trainer.ts'
+import { nodeBackend } from '../backend.ts'
+import type { Command, Surroundings } from '../command.ts'
+import { defaultModel, loadCard, loadModel } from '../models.ts'
+import { optimizersOf } from '../optimizers.ts'
+import { collect } from './generate.ts'
+
+export const benchCommand: Command = {
+  summary: 'Measure this machine and the engine on it.',
+  usage: '[options]',
+  options: {
+    model: { kind: 'text', value: 'ID', help: `which model (${defaultModel})` },
+    batch: { kind: 'number', value: 'N', help: 'clips in the training step (24)' },
+  },
+  run: async (given, surroundings) => {
+    const model = await loadModel(await loadCard(given.text('model') ?? defaultModel))
+    const figures = await measure(model, given.number('batch') ?? 24, surroundings)
+    for (const [name, value] of Object.entries(figures))
+      surroundings.say(`${name.padEnd(28)} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
+    surroundings.emit(figures)
+  },
+}
+
+const clip = { channels: 32, frames: 5, height: 8, width: 8 } as const
+
+async function measure(model: Model, batch: number, { show, signal }: Surroundings): Promise<Record<string, number>> {
+  show('matrix product')
+  const before = await gemmRate()
+  show('inference step')
+  const inference = await inferenceRate(model)
+  show('training step')
+  const training = await trainingRate(model, batch)
+  const gemm = Math.max(before, await gemmRate())
+  show('first clip')
+  const start = performance.now()
+  const request = effectiveRequest({ prompt: 'a blue bird flies left over the sea', seed: 7 }, model.card, 7)
+  await collect(model, nodeBackend(), request, signal, () => {})
+  return {
+    gemm_gflops: gemm,
+    inference_gflops: inference.rate,
+    inference_ratio: inference.rate / gemm,
+    inference_step_ms: inference.ms,
+    training_gflops: training.rate,
+    training_ratio: training.rate / gemm,
+    training_step_ms: training.ms,
+    training_clips_per_second: (1000 * batch) / training.ms,
+    build_and_lower_ms: inference.buildMs,
+    session_ms: inference.sessionMs,
+    first_clip_ms: performance.now() - start,
+    weight_bytes: Object.values(model.card.weights).reduce((total, { bytes }) => total + bytes, 0),
+  }
+}
+
+/** GFLOP/s of one product 1024³ in float32. */
+async function gemmRate(): Promise<number> {
+  const graph = trace(() => ({ out: matmul(input('a', [1024, 1024]), input('b', [1024, 1024])) }))
+  await using session = await nodeBackend().load({ model: encode(lower(graph)) })
+  const square = (stream: number): HostTensor => ({
+    dtype: 'float32',
+    shape: [1024, 1024],
+    data: gaussian(1, stream, 0, 1024 * 1024),
+  })
+  const ms = await bestOf(session, { a: square(0), b: square(1) }, 30)
+  return (2 * 1024 ** 3) / ms / 1e6
+}
+
+async function inferenceRate(model: Model) {
+  const start = performance.now()
+  const source = compileStep(model, 1, clip, 16)
+  const buildMs = performance.now() - start
+  const loading = performance.now()
+  await using session = await nodeBackend().load(source)
+  const sessionMs = performance.now() - loading
+  const graph = trace(() => stepGraph(model, 1, clip, 16))
+  const feeds = Object.fromEntries(
+    graph.inputs.map(({ attributes, shape }, index) => [attributes.name, random(shape, index)]),
+  )
+  const ms = await bestOf(session, feeds, 30)
+  return { ms, buildMs, sessionMs, rate: flopsOf(graph) / ms / 1e6 }
+}
+
+async function trainingRate(model: Model, batch: number) {
+  const options = {
+    backend: nodeBackend(),
+    objective: () =>
+      denoiserObjective(model.denoiser, model.text, { height: 8, width: 8, tokens: 24 }, [
+        { name: 'video', batch, frames: 5, share: 1 },
+      ]),
+    optimizerOf: optimizersOf('adamw'),
+    clip: 1,
+    state: {},
+    initial: initialize(1),
+  }
+  const flops = flopsOf(trainingGraph(options).graph)
+  await using learner = await trainer(options)
+  const shape = [batch, clip.channels, clip.frames, clip.height, clip.width]
+  const width = model.denoiser.featureWidth
+  const feeds: Record<string, HostTensor> = {
+    'video.latents': random(shape, 0),
+    'video.target': random(shape, 1),
+    'video.time': random([batch, clip.frames, width], 2),
+    'video.weight': random([batch, 1, clip.frames, 1, 1], 3),
+    'video.guidance': random([batch, width], 4),
+    'video.ids': { dtype: 'int32', shape: [batch, 24], data: new Int32Array(batch * 24).fill(1) },
+    'video.mask': { dtype: 'float32', shape: [batch, 24], data: new Float32Array(batch * 24).fill(1) },
+  }
+  if (!model.denoiser.guided) delete feeds['video.guidance']
+  let best = Number.POSITIVE_INFINITY
+  for (let step = 0; step < 8; step++) {
+    const start = performance.now()
+    await learner.step(feeds, { learningRate: 1e-4, emaDecay: 0.9, step })
+    best = Math.min(best, performance.now() - start)
+  }
+  return { ms: best, rate: flops / best / 1e6 }
+}
+
+async function bestOf(session: Session, feeds: Readonly<Record<string, HostTensor>>, times: number): Promise<number> {
+  let best = Number.POSITIVE_INFINITY
+  for (let round = 0; round < times; round++) {
+    const start = performance.now()
+    await session.run(feeds)
+    best = Math.min(best, performance.now() - start)
+  }
+  return best
+}
+
+const random = (shape: readonly number[], stream: number): HostTensor => ({
+  dtype: 'float32',
+  shape,
+  data: gaussian(2, stream, 0, sizeOf(shape)),
+})

@@ -1,0 +1,134 @@
+/**
+ * `zoetrope distill`: a teacher's run to a student of few steps; with --release, its weights and card.
+ */
+
+import { GenerationError } from '../../../shared/errors.ts'
+import { autoencoderSizes } from '../../networks/autoencoder.ts'
+import { type DitSize, ditSizes } from '../../networks/dit.ts'
+import { textEncoderSizes } from '../../networks/text-encoder.ts'
+import { vocabularySize } from '../../text/tokenizer.ts'
+import { nodeBackend } from '../backend.ts'
+import type { Arguments, Command, Surroundings } from '../command.ts'
+import { type ChannelStatistics, latentSet } from '../latents.ts'
+import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
+import { openRun } from '../runs.ts'
+import { stageNames, trainStudent } from '../train-student.ts'
+import { averaged, reporter } from './train.ts'
+
+export const distillCommand: Command = {
+  summary: 'Distil a trained denoiser into a student of few steps; stages resume from their checkpoints.',
+  usage: '[options]',
+  options: {
+    teacher: { kind: 'text', value: 'RUN', help: 'the run that is the teacher (denoiser)' },
+    run: { kind: 'text', value: 'NAME', help: 'prefix of the stages’ runs (student)' },
+    autoencoder: { kind: 'text', value: 'RUN', help: 'the autoencoder the teacher was trained with (autoencoder)' },
+    from: { kind: 'number', value: 'N', help: 'steps of the teacher’s sampler (256)' },
+    to: { kind: 'number', value: 'N', help: 'steps of the last student (8)' },
+    updates: { kind: 'number', value: 'N', help: 'updates in a stage (2000)' },
+    batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
+    rate: { kind: 'number', value: 'R', help: 'learning rate, falling to zero in each stage (0.0003)' },
+    seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
+    release: { kind: 'flag', help: 'write the last student’s weights and card into models/ and stop' },
+  },
+  run: async (given, surroundings) =>
+    given.flag('release') ? release(given, surroundings) : distill(given, surroundings),
+}
+
+interface Facts {
+  readonly statistics: ChannelStatistics
+  readonly size: DitSize
+  readonly clips: number
+}
+
+const guidanceRange = [1, 5] as const
+
+async function distill(given: Arguments, surroundings: Surroundings): Promise<void> {
+  const { signal, say, show } = surroundings
+  const teacher = await openRun(given.text('teacher') ?? 'denoiser')
+  const facts = factsOf(teacher.facts)
+  const backend = nodeBackend()
+  const { set } = await latentSet({
+    config: autoencoderSizes.stickers,
+    parameters: averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state),
+    backend,
+    count: facts.clips,
+    frames: 17,
+    side: 64,
+    signal,
+    progress: (done) => show(`encoding clips ${done}/${facts.clips}`),
+  })
+  const updates = given.number('updates') ?? 2000
+  await trainStudent({
+    config: ditSizes[facts.size],
+    text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
+    set,
+    backend,
+    teacher: averaged(teacher.state),
+    run: given.text('run') ?? 'student',
+    seed: given.number('seed') ?? 1,
+    ...range(given),
+    updates,
+    batch: given.number('batch') ?? 24,
+    tokens: 24,
+    learningRate: given.number('rate') ?? 3e-4,
+    guidance: guidanceRange,
+    facts: { ...facts, teacherSteps: teacher.step },
+    signal,
+    say,
+    point: reporter(updates, surroundings),
+  })
+}
+
+async function release(given: Arguments, { say, emit }: Surroundings): Promise<void> {
+  const { from, to } = range(given)
+  const name = stageNames({ run: given.text('run') ?? 'student', from, to }).at(-1) as string
+  const run = await openRun(name)
+  const { statistics, size, clips } = factsOf(run.facts)
+  const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
+  const id = `zt-${size}`
+  const weights = {
+    denoiser: await releaseWeights(`${id}.safetensors`, run.state, ['dit.', 'text.']),
+    autoencoder: await releaseWeights(autoencoderFile, auto.state, ['autoencoder.']),
+  }
+  const card = await releaseCard(
+    {
+      id,
+      revision: 'r1',
+      summary: `Stickers from text in ${to} steps, one evaluation each.`,
+      size,
+      guided: true,
+      statistics,
+      steps: { values: [to], min: to, max: to, default: to },
+      guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 3 },
+      sampler: 'ddim',
+      training: {
+        teacher_steps: Number(run.facts.teacherSteps ?? 0),
+        updates: run.step,
+        clips,
+        from,
+        to,
+        objective: 'progressive distillation',
+      },
+      figures: { loss: run.curve.at(-1)?.scalars.loss ?? 0 },
+    },
+    weights,
+  )
+  say(`wrote ${id}: ${weights.denoiser.bytes + weights.autoencoder.bytes} bytes`)
+  emit(card)
+}
+
+function range(given: Arguments): { readonly from: number; readonly to: number } {
+  const [from, to] = [given.number('from') ?? 256, given.number('to') ?? 8]
+  const isPower = (value: number) => Number.isInteger(Math.log2(value)) && value >= 1
+  if (isPower(from) && isPower(to) && to < from) return { from, to }
+  throw new GenerationError(
+    'invalid_parameter',
+    `--from and --to: got ${from} and ${to}, allowed are powers of two, the first one larger`,
+  )
+}
+
+function factsOf(facts: Readonly<Record<string, unknown>>): Facts {
+  if (facts.statistics === undefined)
+    throw new GenerationError('not_found', 'distill: the run has no checkpoint; run “zoetrope train denoiser” first')
+  return facts as unknown as Facts
+}
