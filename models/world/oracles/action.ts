@@ -11,7 +11,7 @@ import type { Action } from '../vocabulary.ts'
 import { actions } from '../vocabulary.ts'
 import type { Picture } from './picture.ts'
 import { bestAround, type Found, growthOf, type Identity, type Views } from './puppet.ts'
-import { turns } from './templates.ts'
+import { radiusOf, template, turns } from './templates.ts'
 
 export interface ActionReading {
   readonly value: Action
@@ -43,11 +43,11 @@ export function readAction(
     .filter((action) => action !== 'spins')
     .map((action) => ({ action, error: residual(action, steps, times, width / side, height / side) }))
     .sort((a, b) => a.error - b.error)
-  const upright = mean(track.map(({ score }) => score))
-  const turned = turningScore(views, identity, track, fps)
-  if (turned > upright * 1.05) return { value: 'spins', confidence: 1 - upright / turned }
+  const turning =
+    identity.puppet === 'ball' ? rollingLead(views, track, times) : turningLead(views, identity, track, fps)
+  if (turning > 0) return { value: 'spins', confidence: Math.min(1, turning) }
   const [best, next] = errors as [(typeof errors)[0], (typeof errors)[0]]
-  return { value: best.action, confidence: Math.min(1 - best.error / Math.max(1e-6, next.error), 1 - turned / upright) }
+  return { value: best.action, confidence: Math.min(1 - best.error / Math.max(1e-6, next.error), -turning) }
 }
 
 /** The motion an action makes, per free phase: offsets from the start. */
@@ -118,8 +118,8 @@ function residual(
   )
 }
 
-/** Mean score of the puppet turning in place, the better way round, about where it stood at first. */
-function turningScore(views: readonly Views[], { mirror }: Identity, track: readonly Found[], fps: number): number {
+/** How much better turning explains the clip than standing upright, −1…1: above zero it turns. */
+function turningLead(views: readonly Views[], { mirror }: Identity, track: readonly Found[], fps: number): number {
   const [first, last] = [track[0] as Found, track[track.length - 1] as Found]
   const start = first.score >= last.score ? first : last
   const scores = [-1, 1].map((way) =>
@@ -130,7 +130,57 @@ function turningScore(views: readonly Views[], { mirror }: Identity, track: read
       }),
     ),
   )
-  return Math.max(...scores)
+  const pixels = template(start, (views[0] as Views).full.width, 1).places.length / 2
+  const lead = ((Math.max(...scores) - mean(track.map(({ score }) => score))) * 1000) / pixels
+  return Math.tanh((lead - turningMargin) / 200)
+}
+
+/** Squared levels a pixel that turning must win by: following has more freedom than turning, so little is enough. */
+const turningMargin = 0
+
+/**
+ * The ball rolls of its own accord and only its rate tells a spin: its three spokes, as the third circular harmonic
+ * around its centre, are followed, and the rate that fits best is that of rolling, or of rolling and spinning either
+ * way. −1…1, above zero it spins.
+ */
+function rollingLead(views: readonly Views[], track: readonly Found[], times: readonly number[]): number {
+  const rolling = 0.4
+  const harmonics = track.map((found, frame) => spokes((views[frame] as Views).full, found))
+  const power = harmonics.reduce((sum, [re, im]) => sum + Math.hypot(re, im), 1e-6)
+  const agreement = (rate: number): number => {
+    let [re, im] = [0, 0]
+    harmonics.forEach(([a, b], frame) => {
+      const angle = -3 * 2 * Math.PI * rate * (times[frame] as number)
+      re += a * Math.cos(angle) - b * Math.sin(angle)
+      im += a * Math.sin(angle) + b * Math.cos(angle)
+    })
+    return Math.hypot(re, im) / power
+  }
+  const spins = [-1, 1].flatMap((way) => [-1, 1].map((side) => agreement(way * amplitudes.spin + side * rolling)))
+  const lead = Math.max(...spins) - Math.max(agreement(rolling), agreement(-rolling))
+  return lead - rollingMargin
+}
+
+/** Spinning has twice as many rates to choose from. */
+const rollingMargin = 0.15
+
+/** Third circular harmonic of the brightness between the hub and the rim. */
+function spokes({ width, height, data }: Picture, found: Found): readonly [number, number] {
+  const radius = radiusOf(found.size) * 0.72
+  let [re, im] = [0, 0]
+  for (let dy = -Math.ceil(radius); dy <= radius; dy++) {
+    for (let dx = -Math.ceil(radius); dx <= radius; dx++) {
+      const [x, y] = [found.x + dx, found.y + dy]
+      const distance = Math.hypot(dx, dy)
+      if (distance > radius || distance < radius * 0.3 || x < 0 || y < 0 || x >= width || y >= height) continue
+      const at = (y * width + x) * 4
+      const light = (data[at] as number) + (data[at + 1] as number) + (data[at + 2] as number)
+      const angle = 3 * Math.atan2(dy, dx)
+      re += light * Math.cos(angle)
+      im += light * Math.sin(angle)
+    }
+  }
+  return [re, im]
 }
 
 function turnedScore(look: Found, full: Picture): number {

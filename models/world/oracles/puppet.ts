@@ -7,9 +7,9 @@
  */
 
 import { baseSize } from '../motion.ts'
-import { type Colour, colours, type Puppet, puppets } from '../vocabulary.ts'
+import { type Puppet, puppets } from '../vocabulary.ts'
 import type { Picture } from './picture.ts'
-import { judge, type Look, type Match, match, radiusOf, sizeOf, template, type Variant, variants } from './templates.ts'
+import { judge, type Look, type Match, match, radiusOf, sizeOf, template, type Variant } from './templates.ts'
 
 /** A frame at both resolutions, prepared for matching, and where it looks least like its scene. */
 export interface Views {
@@ -28,14 +28,21 @@ export interface Found extends Look, Place, Match {}
 
 export interface Identity {
   readonly puppet: Puppet
-  readonly colour: Colour
   readonly mirror: boolean
-  /** 0…1: how far the next best puppet, or colour, stays behind. */
+  /** 0…1: how far the next best puppet stays behind. */
   readonly confidence: number
-  readonly colourConfidence: number
-  /** The best find in each frame that was searched. */
-  readonly finds: readonly Found[]
 }
+
+interface Stance {
+  readonly variant: Variant
+  readonly turn: number
+}
+
+/** Poses to try: joints for all, for the ball its rolling, which repeats every third of a turn. */
+export const stancesOf = (puppet: Puppet): readonly Stance[] =>
+  puppet === 'ball'
+    ? [0, 1, 2, 3, 4, 5].map((turn) => ({ variant: 1, turn }))
+    : ([1, 0, 2] as const).map((variant) => ({ variant, turn: 0 }))
 
 /** Sizes sought, small to large. */
 const sought = [0.66, 0.8, 0.96, 1.14, 1.36].map((factor) => sizeOf(factor * baseSize * 64))
@@ -70,25 +77,25 @@ function boxed(values: Float32Array, width: number, step: number): Float32Array 
 /** Names the puppet from a few frames. */
 export function identify(frames: readonly Views[]): Identity {
   const finds = frames.map(searchFrame)
-  const totals = puppets.map((puppet) =>
-    finds.reduce((sum, each) => sum + Math.max(0, each.get(puppet)?.score ?? 0), 0),
-  )
+  const totals = puppets.map((puppet) => finds.reduce((sum, each) => sum + scoreAmong(each, puppet), 0))
   const order = [...puppets.keys()].sort((a, b) => (totals[b] as number) - (totals[a] as number))
-  const [first, second] = [order[0] as number, order[1] as number]
-  const puppet = puppets[first] as Puppet
+  const puppet = puppets[order[0] as number] as Puppet
   const own = finds.flatMap((each) => each.get(puppet) ?? [])
-  const votes = colours.map((colour) => own.reduce((sum, each) => sum + (each.colour === colour ? each.score : 0), 0))
-  const ranked = [...colours.keys()].sort((a, b) => (votes[b] as number) - (votes[a] as number))
-  const best = own.reduce<Found | undefined>((a, b) => (a !== undefined && a.score >= b.score ? a : b), undefined)
-  const lead = (a: number, b: number) => (a > 0 ? 1 - Math.max(0, b) / a : 0)
-  return {
-    puppet,
-    colour: colours[ranked[0] as number] as Colour,
-    mirror: best?.mirror ?? false,
-    confidence: lead(totals[first] as number, totals[second] as number),
-    colourConfidence: lead(votes[ranked[0] as number] as number, votes[ranked[1] as number] as number),
-    finds: own,
-  }
+  const best = own.reduce((a, b) => (b.score > a.score ? b : a))
+  const [first, second] = [totals[order[0] as number] as number, totals[order[1] as number] as number]
+  return { puppet, mirror: best.mirror, confidence: Math.min(1, (first - second) / (decisive * frames.length)) }
+}
+
+/** A lead of so many thousands of squared levels in every frame is beyond doubt. */
+const decisive = 200
+
+/** Score behind the frame's best, held above a bound so that one frame does not decide alone. */
+function scoreAmong(finds: ReadonlyMap<Puppet, Found>, puppet: Puppet): number {
+  const scores = [...finds.values()].map(({ score }) => score)
+  const best = Math.max(...scores)
+  const least = Math.min(...scores.filter(Number.isFinite))
+  if (!Number.isFinite(best)) return 0
+  return Math.max(-decisive, (finds.get(puppet)?.score ?? least) - best)
 }
 
 /** The best find of each of the likeliest puppets. */
@@ -98,13 +105,13 @@ function searchFrame(views: Views): ReadonlyMap<Puppet, Found> {
 }
 
 function searchCoarsely(puppet: Puppet, { half, spot }: Views): Found {
-  const poses: readonly Variant[] = lively.has(puppet) ? variants : [1]
+  const stances = stancesOf(puppet)
   const [cx, cy] = [Math.round((spot.x - 0.5) / 2), Math.round((spot.y - 0.5) / 2)]
   let best: Found | undefined
-  for (const variant of poses) {
+  for (const stance of lively.has(puppet) ? stances : stances.slice(0, 1)) {
     for (const size of sought) {
       for (const mirror of [false, true]) {
-        const look: Look = { puppet, variant, mirror, size, turn: 0 }
+        const look: Look = { puppet, ...stance, mirror, size }
         const found = bestPlace(look, half, 2, cx, cy, 3, 2)
         if (best === undefined || found.score > best.score) best = found
       }
@@ -126,7 +133,7 @@ function refine(start: Found, full: Picture): Found {
     if (found.score > best.score) best = found
   }
   look({ x: Math.floor(start.x), y: Math.floor(start.y) } as Partial<Look>, 2)
-  for (const variant of variants) if (variant !== start.variant) look({ variant }, 1)
+  for (const stance of stancesOf(start.puppet)) look(stance, 1)
   for (const step of [-1, 1]) look({ size: best.size + step }, 1)
   for (const step of [-1, 1]) look({ size: best.size + step }, 1)
   look({ mirror: !best.mirror }, 1)
@@ -152,7 +159,11 @@ function bestPlace(
   let best: Match = { score: Number.NEGATIVE_INFINITY, colour: 'white' }
   let [bestX, bestY] = [x, y]
   for (let dy = -radius; dy <= radius; dy++) {
-    for (let dx = step === 2 && (dy & 1) === 1 ? 1 - radius + (radius & 1) : -radius + (step === 2 ? radius & 1 : 0); dx <= radius; dx += step) {
+    for (
+      let dx = step === 2 && (dy & 1) === 1 ? 1 - radius + (radius & 1) : -radius + (step === 2 ? radius & 1 : 0);
+      dx <= radius;
+      dx += step
+    ) {
       const found = match(shape, picture, x + dx, y + dy)
       if (found.score > best.score) [best, bestX, bestY] = [found, x + dx, y + dy]
     }
@@ -167,30 +178,29 @@ export function follow(frames: readonly Views[], { puppet, mirror }: Identity): 
   return frames.map((views) => {
     const { half, full, spot } = views
     const [cx, cy] = [Math.round((spot.x - 0.5) / 2), Math.round((spot.y - 0.5) / 2)]
-    let coarse: Found | undefined
-    for (const size of sought) {
-      const look: Look = { puppet, variant: 1, mirror, size, turn: 0 }
-      const found = bestPlace(look, half, 2, cx, cy, 4, 1)
-      if (coarse === undefined || found.score > coarse.score) coarse = found
-    }
-    const start = coarse as Found
-    let best = bestAround(start, full, Math.floor(start.x), Math.floor(start.y), 2)
-    for (const variant of [0, 2] as const) {
-      const found = bestAround({ ...best, variant }, full, best.x, best.y, 1)
-      if (found.score > best.score) best = found
-    }
-    for (const step of [-1, 1]) {
-      for (
-        let found = bestAround({ ...best, size: best.size + step }, full, best.x, best.y, 1);
-        found.score > best.score;
-      ) {
-        best = found
-        if (best.size + step < smallest || best.size + step > largest) break
-        found = bestAround({ ...best, size: best.size + step }, full, best.x, best.y, 1)
-      }
-    }
-    return best
+    const [stance] = stancesOf(puppet) as [Stance]
+    const coarse = sought.map((size) => bestPlace({ puppet, ...stance, mirror, size }, half, 2, cx, cy, 4, 1))
+    return settle(
+      coarse.reduce((a, b) => (b.score > a.score ? b : a)),
+      full,
+    )
   })
+}
+
+/** Place, then stance, then size as long as it helps. */
+function settle(start: Found, full: Picture): Found {
+  let best = bestAround(start, full, Math.floor(start.x), Math.floor(start.y), 2)
+  const improve = (change: Partial<Look>): boolean => {
+    const found = bestAround({ ...best, ...change }, full, best.x, best.y, 1)
+    const better = found.score > best.score
+    if (better) best = found
+    return better
+  }
+  for (const stance of stancesOf(start.puppet)) improve(stance)
+  for (const step of [-1, 1]) {
+    while (best.size + step >= smallest && best.size + step <= largest && improve({ size: best.size + step }));
+  }
+  return best
 }
 
 /** Log of the radius over the base size. */

@@ -6,6 +6,7 @@ import type { Frames } from '../renderer.ts'
 import type { Attributes } from '../vocabulary.ts'
 import { readAction } from './action.ts'
 import { readCamera } from './camera.ts'
+import { readColour } from './colour.ts'
 import { halved, type Picture, pictureOf } from './picture.ts'
 import { follow, foreignSpot, identify, type Views } from './puppet.ts'
 import { foreign, markForeign, rankScenes } from './scenery.ts'
@@ -41,7 +42,7 @@ export function readClip(clip: Frames): Reading {
   const track = follow(views, identity)
   return {
     puppet: { value: identity.puppet, confidence: identity.confidence },
-    colour: { value: identity.colour, confidence: identity.colourConfidence },
+    colour: readColour(pictures, track),
     action: readAction(views, identity, track, framesPerSecond),
     scene: { value: scene.scene, confidence: 1 - scene.error / Math.max(1e-6, nextScene.error) },
     camera,

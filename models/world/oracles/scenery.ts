@@ -14,6 +14,11 @@ import type { Picture } from './picture.ts'
 /** Squared distance beyond which a colour is simply foreign. */
 export const foreign = 3000
 
+/** What a colour's rarity counts for each factor e: a star's white is scenery, a large white thing is not. */
+const rarity = 150
+/** The share of a scene from which a colour counts as plain scenery. */
+const commonest = 0.2
+
 const bits = 5
 const levels = 1 << bits
 const shift = 8 - bits
@@ -98,15 +103,24 @@ function count(scene: Scene, seed: number, above: Float32Array, below: Float32Ar
   }
 }
 
-/** From counts to squared distances to the nearest cell that is not rare. */
+/** From counts to the least of squared distance and rarity over the scene's cells. */
 function distances(counts: Float32Array): Float32Array {
   const total = counts.reduce((sum, n) => sum + n, 0)
-  const used = [...counts.keys()].filter((cell) => (counts[cell] as number) > total * 0.0004)
-  const colours = used.map((cell) => [cell >> (2 * bits), (cell >> bits) & (levels - 1), cell & (levels - 1)] as const)
+  const used = [...counts.keys()]
+    .filter((cell) => (counts[cell] as number) > total * 0.0004)
+    .map((cell) => ({
+      ...partsOf(cell),
+      rare: rarity * Math.max(0, Math.log((commonest * total) / (counts[cell] as number))),
+    }))
   return counts.map((_, cell) => {
-    const [r, g, b] = [cell >> (2 * bits), (cell >> bits) & (levels - 1), cell & (levels - 1)]
-    let nearest = Number.POSITIVE_INFINITY
-    for (const [ur, ug, ub] of colours) nearest = Math.min(nearest, (r - ur) ** 2 + (g - ug) ** 2 + (b - ub) ** 2)
-    return Math.min(foreign, nearest * (1 << (2 * shift)))
+    const { r, g, b } = partsOf(cell)
+    let least = foreign
+    for (const each of used) {
+      const distance = ((r - each.r) ** 2 + (g - each.g) ** 2 + (b - each.b) ** 2) * (1 << (2 * shift))
+      if (distance + each.rare < least) least = distance + each.rare
+    }
+    return least
   })
 }
+
+const partsOf = (cell: number) => ({ r: cell >> (2 * bits), g: (cell >> bits) & (levels - 1), b: cell & (levels - 1) })

@@ -83,6 +83,9 @@ export function match(shape: Template, picture: Picture, x: number, y: number): 
   return inside ? matchInside(shape, picture, x, y) : matchAcross(shape, picture, x, y)
 }
 
+/** How much of the puppet's own error counts: a decoder's softness is not held against it. */
+const leniency = 0.7
+
 /**
  * The same score with each pixel's error held below a bound, so that a joint in another place costs what it covers and
  * no more: for judging between templates at a place that `match` found.
@@ -103,7 +106,7 @@ export function judge({ places, values }: Template, picture: Picture, x: number,
     const dg = green - (values[from + 1] as number) - share * main[1]
     const db = blue - (values[from + 2] as number) - share * main[2]
     const scenery = red * red + green * green + blue * blue - (data[at + 3] as number)
-    score += scenery - Math.min(foreign, dr * dr + dg * dg + db * db)
+    score += scenery - leniency * Math.min(foreign, dr * dr + dg * dg + db * db)
   }
   return score / 1000
 }
