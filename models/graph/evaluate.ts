@@ -1,8 +1,11 @@
 /**
  * The reference interpreter: a graph's numbers in float64, one plain loop per primitive.
  *
- * Slow and clear; the oracle of tests, never of users. Composites are evaluated through their expansion, so a fused
- * operator is held against the primitives it stands for.
+ * Clear before fast; the oracle of tests, never of users. Composites are evaluated through their expansion, so a fused
+ * operator is held against the primitives it stands for. A cast to float16 does not round: differences taken here stay
+ * smooth, and whoever compares with a runtime allows for that dtype's precision.
+ *
+ * Movement is one idea throughout: `offsetsOf` lists where each element of a shape lies in another buffer.
  */
 
 import { expansion, isComposite } from './composites.ts'
@@ -63,7 +66,7 @@ const evaluationRules = {
   equal: binary((a, b) => (a === b ? 1 : 0)),
   select: ({ shape }, inputs) => {
     const [condition, yes, no] = inputs.map((each) => spread(each, shape)) as [Float64Array, Float64Array, Float64Array]
-    return condition.map((value, index) => (value === 0 ? (no[index] as number) : (yes[index] as number)))
+    return condition.map((value, index) => (value === 0 ? element(no, index) : element(yes, index)))
   },
   sum: (node, inputs) => reduced(node, first(inputs), 0, (total, value) => total + value),
   max: (node, inputs) => reduced(node, first(inputs), Number.NEGATIVE_INFINITY, Math.max),
@@ -71,49 +74,41 @@ const evaluationRules = {
   transpose: ({ shape, attributes }, inputs) => {
     const strides = stridesOf(first(inputs).shape)
     const moved = attributes.permutation.map((axis) => at(strides, axis))
-    return gathered(shape, (index) => at2(first(inputs).data, dot(index, moved)))
+    return read(first(inputs).data, offsetsOf(shape, moved))
   },
   broadcast: ({ shape }, inputs) => spread(first(inputs), shape),
   slice: ({ shape, attributes }, inputs) => {
     const strides = stridesOf(first(inputs).shape)
-    const origin = dot(attributes.starts, strides)
-    return gathered(shape, (index) => at2(first(inputs).data, origin + dot(index, strides)))
+    return read(first(inputs).data, offsetsOf(shape, strides, dot(attributes.starts, strides)))
   },
   pad: ({ shape, attributes }, inputs) => {
-    const { shape: inner, data } = first(inputs)
-    const strides = stridesOf(inner)
-    return gathered(shape, (index) => {
-      const inside = index.map((place, axis) => place - at(attributes.before, axis))
-      const within = inside.every((place, axis) => place >= 0 && place < at(inner, axis))
-      return within ? at2(data, dot(inside, strides)) : 0
-    })
+    const out = new Float64Array(sizeOf(shape))
+    place(first(inputs), out, shape, attributes.before)
+    return out
   },
-  concatenate: ({ shape, attributes: { axis } }, inputs) =>
-    gathered(shape, (index) => {
-      let place = at(index, axis)
-      const part = inputs.find(({ shape: each }) => {
-        if (place < at(each, axis)) return true
-        place -= at(each, axis)
-        return false
-      }) as Tensor
-      return at2(part.data, dot(index.with(axis, place), stridesOf(part.shape)))
-    }),
+  concatenate: ({ shape, attributes: { axis } }, inputs) => {
+    const out = new Float64Array(sizeOf(shape))
+    let start = 0
+    for (const part of inputs) {
+      const corner = shape.map((_, index) => (index === axis ? start : 0))
+      place(part, out, shape, corner)
+      start += at(part.shape, axis)
+    }
+    return out
+  },
   gather: ({ shape, attributes: { axis } }, inputs) => {
     const [table, indices] = [first(inputs), second(inputs)]
-    const [strides, inner] = [stridesOf(table.shape), stridesOf(indices.shape)]
-    return gathered(shape, (index) => {
-      const row = at2(indices.data, dot(index.slice(axis, axis + indices.shape.length), inner))
-      return at2(table.data, dot([...index.slice(0, axis), row, ...index.slice(axis + indices.shape.length)], strides))
+    const out = new Float64Array(sizeOf(shape))
+    eachRow(table.shape, axis, indices.data, (row, position, length) => {
+      out.set(table.data.subarray(row, row + length), position)
     })
+    return out
   },
   scatterAdd: ({ shape, attributes: { axis } }, inputs) => {
     const [updates, indices] = [first(inputs), second(inputs)]
     const out = new Float64Array(sizeOf(shape))
-    const [strides, inner] = [stridesOf(shape), stridesOf(indices.shape)]
-    eachIndex(updates.shape, (index, position) => {
-      const row = at2(indices.data, dot(index.slice(axis, axis + indices.shape.length), inner))
-      const target = dot([...index.slice(0, axis), row, ...index.slice(axis + indices.shape.length)], strides)
-      out[target] = (out[target] as number) + (updates.data[position] as number)
+    eachRow(shape, axis, indices.data, (row, position, length) => {
+      for (let k = 0; k < length; k++) out[row + k] = element(out, row + k) + element(updates.data, position + k)
     })
     return out
   },
@@ -121,21 +116,21 @@ const evaluationRules = {
   convolution: (node, inputs) => {
     const out = new Float64Array(sizeOf(node.shape))
     eachTap(node, first(inputs).shape, second(inputs).shape, node.shape, (x, kernel, y) => {
-      out[y] = (out[y] as number) + at2(first(inputs).data, x) * at2(second(inputs).data, kernel)
+      out[y] = element(out, y) + element(first(inputs).data, x) * element(second(inputs).data, kernel)
     })
     return out
   },
   convolutionInput: (node, inputs) => {
     const out = new Float64Array(sizeOf(node.shape))
     eachTap(node, node.shape, second(inputs).shape, first(inputs).shape, (x, kernel, y) => {
-      out[x] = (out[x] as number) + at2(first(inputs).data, y) * at2(second(inputs).data, kernel)
+      out[x] = element(out, x) + element(first(inputs).data, y) * element(second(inputs).data, kernel)
     })
     return out
   },
   convolutionKernel: (node, inputs) => {
     const out = new Float64Array(sizeOf(node.shape))
     eachTap(node, first(inputs).shape, node.shape, second(inputs).shape, (x, kernel, y) => {
-      out[kernel] = (out[kernel] as number) + at2(first(inputs).data, x) * at2(second(inputs).data, y)
+      out[kernel] = element(out, kernel) + element(first(inputs).data, x) * element(second(inputs).data, y)
     })
     return out
   },
@@ -187,38 +182,44 @@ function stridesOf(shape: Shape): number[] {
 
 const dot = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((total, value, index) => total + value * at(b, index), 0)
-const at2 = (data: Float64Array, index: number): number => data[index] as number
+/** A number that is known to be there. */
+const element = (data: Float64Array | Int32Array, index: number): number => data[index] as number
 
-/** Visits every index of a shape in row-major order. */
-function eachIndex(shape: Shape, visit: (index: number[], position: number) => void): void {
-  const index = new Array<number>(shape.length).fill(0)
-  for (let position = 0; position < sizeOf(shape); position++) {
-    visit([...index], position)
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      index[axis] = at(index, axis) + 1
-      if (at(index, axis) < at(shape, axis)) break
-      index[axis] = 0
-    }
-  }
+/** Where each element of `shape`, in row-major order, lies in a buffer walked with `strides` from `origin`. */
+function offsetsOf(shape: Shape, strides: readonly number[], origin = 0): Int32Array {
+  let offsets = Int32Array.of(origin)
+  shape.forEach((size, axis) => {
+    const stride = at(strides, axis)
+    const finer = new Int32Array(offsets.length * size)
+    let cursor = 0
+    for (const offset of offsets) for (let step = 0; step < size; step++) finer[cursor++] = offset + step * stride
+    offsets = finer
+  })
+  return offsets
 }
 
-function gathered(shape: Shape, read: (index: number[]) => number): Float64Array {
-  const out = new Float64Array(sizeOf(shape))
-  eachIndex(shape, (index, position) => {
-    out[position] = read(index)
-  })
+function read(data: Float64Array, offsets: Int32Array): Float64Array {
+  const out = new Float64Array(offsets.length)
+  for (let index = 0; index < out.length; index++) out[index] = element(data, element(offsets, index))
   return out
 }
+
+/** Writes a tensor into a larger one, its first element at `corner`. */
+function place({ shape, data }: Tensor, out: Float64Array, whole: Shape, corner: readonly number[]): void {
+  const strides = stridesOf(whole)
+  const offsets = offsetsOf(shape, strides, dot(corner, strides))
+  for (let index = 0; index < data.length; index++) out[element(offsets, index)] = element(data, index)
+}
+
+/** A shape's strides with steps of zero along axes of size one, which are thereby repeated. */
+const repeatingStrides = (shape: Shape): number[] =>
+  stridesOf(shape).map((stride, axis) => (at(shape, axis) === 1 ? 0 : stride))
 
 /** A tensor repeated along its axes of size one. */
 function spread({ shape, data }: Tensor, to: Shape): Float64Array {
   if (shape.join() === to.join()) return data
-  const lead = to.length - shape.length
-  const strides = [
-    ...new Array<number>(lead).fill(0),
-    ...stridesOf(shape).map((stride, axis) => (at(shape, axis) === 1 ? 0 : stride)),
-  ]
-  return gathered(to, (index) => at2(data, dot(index, strides)))
+  const lead = new Array<number>(to.length - shape.length).fill(0)
+  return read(data, offsetsOf(to, [...lead, ...repeatingStrides(shape)]))
 }
 
 function reduced(
@@ -228,12 +229,34 @@ function reduced(
   join: (total: number, value: number) => number,
 ): Float64Array {
   const out = new Float64Array(sizeOf(node.shape)).fill(start)
-  const strides = stridesOf(node.shape).map((stride, axis) => (at(node.shape, axis) === 1 ? 0 : stride))
-  eachIndex(shape, (index, position) => {
-    const target = dot(index, strides)
-    out[target] = join(out[target] as number, data[position] as number)
-  })
+  const targets = offsetsOf(shape, repeatingStrides(node.shape))
+  for (let index = 0; index < data.length; index++) {
+    const target = element(targets, index)
+    out[target] = join(element(out, target), element(data, index))
+  }
   return out
+}
+
+/**
+ * Visits the runs that gather and scatterAdd move: where a run starts in the table, where among the rows picked, and
+ * its length. @throws RangeError for an index that is no row of the table.
+ */
+function eachRow(
+  table: Shape,
+  axis: number,
+  indices: Float64Array,
+  visit: (row: number, position: number, length: number) => void,
+): void {
+  const [rows, length] = [at(table, axis), sizeOf(table.slice(axis + 1))]
+  const odd = indices.find((index) => !Number.isInteger(index) || index < 0 || index >= rows)
+  if (odd !== undefined) throw new RangeError(`evaluate: got the index ${odd}, allowed are 0 to ${rows - 1}`)
+  let position = 0
+  for (let outer = 0; outer < sizeOf(table.slice(0, axis)); outer++) {
+    for (const index of indices) {
+      visit((outer * rows + index) * length, position, length)
+      position += length
+    }
+  }
 }
 
 function product(shape: Shape, a: Tensor, b: Tensor): Float64Array {
@@ -248,10 +271,10 @@ function product(shape: Shape, a: Tensor, b: Tensor): Float64Array {
   for (let matrix = 0; matrix < sizeOf(lead); matrix++) {
     for (let row = 0; row < rows; row++) {
       for (let k = 0; k < inner; k++) {
-        const factor = at2(left, (matrix * rows + row) * inner + k)
+        const factor = element(left, (matrix * rows + row) * inner + k)
         const [from, to] = [(matrix * inner + k) * columns, (matrix * rows + row) * columns]
         for (let column = 0; column < columns; column++)
-          out[to + column] = (out[to + column] as number) + factor * at2(right, from + column)
+          out[to + column] = (out[to + column] as number) + factor * element(right, from + column)
       }
     }
   }
@@ -266,19 +289,28 @@ function eachTap(
   output: Shape,
   visit: (input: number, kernel: number, output: number) => void,
 ): void {
-  const [inputs, kernels] = [stridesOf(input), stridesOf(kernel)]
-  eachIndex(output, ([n, o, row, column], y) => {
-    eachIndex(kernel.slice(1), ([c, up, across]) => {
-      const h = (row as number) * stride[0] - padding[0] + (up as number)
-      const w = (column as number) * stride[1] - padding[1] + (across as number)
-      if (h < 0 || w < 0 || h >= at(input, 2) || w >= at(input, 3)) return
-      visit(
-        dot([n as number, c as number, h, w], inputs),
-        dot([o as number, c as number, up as number, across as number], kernels),
-        y,
-      )
-    })
+  const [height, width, channels] = [at(input, 2), at(input, 3), at(input, 1)]
+  const [tall, wide] = [at(kernel, 2), at(kernel, 3)]
+  let y = 0
+  eachIndex(output, (n, o, row, column) => {
+    const [top, left] = [row * stride[0] - padding[0], column * stride[1] - padding[1]]
+    for (let c = 0; c < channels; c++) {
+      for (let up = Math.max(0, -top); up < Math.min(tall, height - top); up++) {
+        const line = ((n * channels + c) * height + top + up) * width + left
+        const tap = ((o * channels + c) * tall + up) * wide
+        for (let across = Math.max(0, -left); across < Math.min(wide, width - left); across++)
+          visit(line + across, tap + across, y)
+      }
+    }
+    y++
   })
+}
+
+function eachIndex(shape: Shape, visit: (n: number, o: number, row: number, column: number) => void): void {
+  const [batch, channels, height, width] = [at(shape, 0), at(shape, 1), at(shape, 2), at(shape, 3)]
+  for (let n = 0; n < batch; n++)
+    for (let o = 0; o < channels; o++)
+      for (let row = 0; row < height; row++) for (let column = 0; column < width; column++) visit(n, o, row, column)
 }
 
 /** erf to double precision: a series for small, a continued fraction for large arguments (Abramowitz & Stegun 7.1). */
