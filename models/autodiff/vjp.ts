@@ -7,7 +7,7 @@
  */
 
 import { rope } from '../graph/composites.ts'
-import type { Composite, Primitive, Value, ValueOf } from '../graph/graph.ts'
+import type { Composite, Primitive, Shape, Value, ValueOf } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 
 export type Cotangents = readonly (Value | null)[]
@@ -129,7 +129,11 @@ export const vjpRules = {
     convolutionInput(second(node), cotangent, node.attributes, spatial(first(node))),
     op.convolution(first(node), cotangent, node.attributes.stride, node.attributes.padding),
   ],
-  cast: (node, cotangent) => [op.cast(cotangent, first(node).dtype)],
+  // Rounding to whole numbers or truth values is flat almost everywhere.
+  cast: (node, cotangent) => {
+    const smooth = [node.dtype, first(node).dtype].every((dtype) => dtype === 'float32' || dtype === 'float16')
+    return [smooth ? op.cast(cotangent, first(node).dtype) : null]
+  },
   stopGradient: () => [null],
 } as const satisfies { readonly [K in Primitive]: VjpRule<K> }
 
@@ -141,7 +145,8 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
   },
   layerNorm: (node, cotangent) => {
     const x = first(node)
-    const variance = op.subtract(op.mean(op.square(x), [-1]), op.square(op.mean(x, [-1])))
+    // Not E[x²] − E[x]²: in float32 that cancels where the mean is large, and can even turn negative.
+    const variance = op.mean(op.square(op.subtract(x, op.mean(x, [-1]))), [-1])
     const inner = op.add(op.multiply(node, op.mean(op.multiply(cotangent, node), [-1])), op.mean(cotangent, [-1]))
     return [op.multiply(op.subtract(cotangent, inner), inverseRoot(variance, node.attributes.epsilon))]
   },
@@ -155,13 +160,29 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
   },
   // relu(x) is already zero where the mask would be.
   squaredRelu: (node, cotangent) => [op.multiply(op.multiply(cotangent, 2), op.relu(first(node)))],
-  // A rotation: its transpose turns the other way. The tables are constants and carry no gradient.
-  rope: (node, cotangent) => [
-    rope(cotangent, second(node), op.negate(op.at(node.inputs, 2)), node.attributes.heads),
-    null,
-    null,
-  ],
+  // A rotation: its transpose turns the other way. The tables' parts cost nothing unless somebody asks for them.
+  rope: (node, cotangent) => {
+    const [x, cos, sin] = [first(node), second(node), op.at(node.inputs, 2)]
+    const { heads } = node.attributes
+    const [turned, quarter] = [
+      rope(cotangent, cos, op.negate(sin), heads),
+      rope(x, op.broadcast(op.constant(0), cos.shape), op.broadcast(op.constant(1), sin.shape), heads),
+    ]
+    return [turned, perPair(op.multiply(cotangent, x), cos.shape), perPair(op.multiply(cotangent, quarter), sin.shape)]
+  },
 }
+
+/** Sums [B, T, heads·d] over batch, heads and the halves of each head: [T, d/2]. */
+function perPair(x: Value, [length, pairs]: Shape): Value {
+  const [batch, tokens, width] = [op.at(x.shape, 0), op.at(x.shape, 1), op.at(x.shape, 2)]
+  const halves = op.reshape(x, [batch, tokens, width / (pairs as number), pairs as number])
+  return op.reshape(op.sum(halves, [0, 2]), [length as number, pairs as number])
+}
+
+/** The rules of a differentiation; a composite without one is differentiated through its expansion. */
+export type GradientRules = { readonly [K in Primitive]: VjpRule<K> } & { readonly [K in Composite]?: VjpRule<K> }
+
+export const gradientRules: GradientRules = { ...vjpRules, ...compositeRules }
 
 const inverseRoot = (x: Value, epsilon: number): Value => op.reciprocal(op.sqrt(op.add(x, epsilon)))
 

@@ -86,8 +86,11 @@ export const softmax = (x: Value): Value => value('softmax', [x], {}, x.shape)
 export const layerNorm = (x: Value, epsilon = 1e-6): Value => value('layerNorm', [x], { epsilon }, x.shape)
 
 /** RMS norm over the last axis, times a learned scale [D]. */
-export const rmsNorm = (x: Value, scale: Value, epsilon = 1e-6): Value =>
-  value('rmsNorm', [x, scale], { epsilon }, x.shape)
+export function rmsNorm(x: Value, scale: Value, epsilon = 1e-6): Value {
+  if (scale.shape.join() !== x.shape.slice(-1).join())
+    throw new RangeError(`${scopeName()}: rmsNorm over [${x.shape}] got a scale [${scale.shape}], takes its last axis`)
+  return value('rmsNorm', [x, scale], { epsilon }, x.shape)
+}
 
 /** relu(x)²: as good as GELU in small transformers and far cheaper to differentiate (So et al. 2021, 2109.08668). */
 export const squaredRelu = (x: Value): Value => value('squaredRelu', [x], {}, x.shape)
@@ -103,6 +106,9 @@ export function rope(x: Value, cos: Value, sin: Value, heads: number): Value {
   const half = op.at(x.shape, 2) / heads / 2
   if (!Number.isInteger(half))
     throw new RangeError(`${scopeName()}: rope over [${x.shape}] wants an even head of ${heads}`)
+  const table = [op.at(x.shape, 1), half].join()
+  if (cos.shape.join() !== table || sin.shape.join() !== table)
+    throw new RangeError(`${scopeName()}: rope got tables [${cos.shape}] and [${sin.shape}], takes [${table}]`)
   return value('rope', [x, cos, sin], { heads }, x.shape)
 }
 
@@ -114,8 +120,21 @@ export function attention(query: Value, key: Value, content: Value, heads: numbe
   if (op.at(query.shape, 2) % heads !== 0) {
     throw new RangeError(`${scopeName()}: attention of width ${query.shape[2]} does not divide into ${heads} heads`)
   }
-  const inputs = bias === undefined ? [query, key, content] : [query, key, content, bias]
-  return value('attention', inputs, { heads, masked: bias !== undefined }, query.shape)
+  const [batch, length, width] = query.shape
+  const memory = op.at(key.shape, 1)
+  if (key.shape.join() !== [batch, memory, width].join() || content.shape.join() !== key.shape.join()) {
+    const got = `key [${key.shape}] and content [${content.shape}]`
+    throw new RangeError(
+      `${scopeName()}: attention of [${query.shape}] got ${got}, takes [${batch},${memory},${width}]`,
+    )
+  }
+  if (bias === undefined) return value('attention', [query, key, content], { heads, masked: false }, query.shape)
+  const logits = [batch as number, heads, length as number, memory]
+  if (op.broadcastShapes(bias.shape, logits).join() !== logits.join())
+    throw new RangeError(`${scopeName()}: attention got a bias [${bias.shape}], takes what broadcasts to [${logits}]`)
+  // Four axes always: the fused operator does not align at the right.
+  const full = op.reshape(bias, [...new Array<number>(4 - bias.shape.length).fill(1), ...bias.shape])
+  return value('attention', [query, key, content, full], { heads, masked: true }, query.shape)
 }
 
 function halves(x: Value): readonly [Value, Value] {

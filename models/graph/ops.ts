@@ -56,19 +56,31 @@ export const shapeRules = {
     sizeOf(shape) === sizeOf(at(inputs, 0))
       ? shape
       : fail('reshape', `[${at(inputs, 0)}] to [${shape}]: ${sizeOf(at(inputs, 0))} elements are not ${sizeOf(shape)}`),
-  transpose: ({ permutation }, inputs) => permutation.map((axis) => at(at(inputs, 0), axis)),
+  transpose: ({ permutation }, inputs) =>
+    [...permutation].sort((a, b) => a - b).join() ===
+    at(inputs, 0)
+      .map((_, axis) => axis)
+      .join()
+      ? permutation.map((axis) => at(at(inputs, 0), axis))
+      : fail('transpose', `got [${permutation}], allowed is an order of the axes of [${at(inputs, 0)}]`),
   broadcast: ({ shape }, inputs) =>
     broadcastShapes(at(inputs, 0), shape).join() === shape.join()
       ? shape
       : fail('broadcast', `[${at(inputs, 0)}] does not broadcast to [${shape}]`),
   slice: ({ starts, ends }, inputs) =>
     at(inputs, 0).map((size, axis) => sliceSize(size, at(starts, axis), at(ends, axis))),
-  pad: ({ before, after }, inputs) => at(inputs, 0).map((size, axis) => size + at(before, axis) + at(after, axis)),
+  pad: ({ before, after }, inputs) =>
+    [...before, ...after].every((size) => size >= 0)
+      ? at(inputs, 0).map((size, axis) => size + at(before, axis) + at(after, axis))
+      : fail('pad', `got [${before}] and [${after}], allowed is 0 or more; slice to cut`),
   concatenate: ({ axis }, inputs) => concatenatedShape(axis, inputs),
   gather: ({ axis }, inputs) => [...at(inputs, 0).slice(0, axis), ...at(inputs, 1), ...at(inputs, 0).slice(axis + 1)],
   scatterAdd: ({ axis, size }, inputs) => {
-    const rank = at(inputs, 1).length
-    return [...at(inputs, 0).slice(0, axis), size, ...at(inputs, 0).slice(axis + rank)]
+    const [updates, indices] = [at(inputs, 0), at(inputs, 1)]
+    const end = axis + indices.length
+    if (updates.slice(axis, end).join() !== indices.join())
+      fail('scatterAdd', `[${updates}] does not hold rows for indices [${indices}] at axis ${axis}`)
+    return [...updates.slice(0, axis), size, ...updates.slice(end)]
   },
   matmul: (_, inputs) => matmulShape(at(inputs, 0), at(inputs, 1)),
   convolution: (attributes, inputs) => {
@@ -185,7 +197,7 @@ export function mean(x: Value, axes: readonly number[] = x.shape.map((_, axis) =
 }
 
 export function max(x: Value, axes: readonly number[] = x.shape.map((_, axis) => axis)): Value {
-  return primitive('max', [x], { axes: axes.map((axis) => positive(axis, x)) })
+  return axes.length === 0 ? x : primitive('max', [x], { axes: axes.map((axis) => positive(axis, x)) })
 }
 
 export function reshape(x: Value, shape: Shape): Value {
@@ -240,7 +252,8 @@ export function concatenate(parts: readonly Value[], axis: number): Value {
 }
 
 /** Rows of `x` along `axis` at the int32 `indices`, whose shape replaces the axis. */
-export const gather = (x: Value, indices: Value, axis = 0): Value => primitive('gather', [x, indices], { axis })
+export const gather = (x: Value, indices: Value, axis = 0): Value =>
+  primitive('gather', [x, indices], { axis: positive(axis, x) })
 
 /** The adjoint of gather: zeros of `size` along `axis`, with `updates` added at `indices`. */
 export const scatterAdd = (updates: Value, indices: Value, axis: number, size: number): Value =>

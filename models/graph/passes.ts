@@ -46,7 +46,10 @@ export function rewrite(graph: Graph, { expand = () => false }: RewriteOptions =
 function keyOf(node: Value, inputs: readonly Value[], numberOf: (thing: object) => number): string {
   if (node.op === 'constant') {
     const { data } = node.attributes
-    return `constant ${node.dtype} ${node.shape} ${data.length <= 16 ? Array.from(data).join() : numberOf(data)}`
+    return `constant ${node.dtype} ${node.shape} ${data.length <= 16 ? Array.from(data, numeral).join() : numberOf(data)}`
   }
   return `${node.op} ${node.dtype} ${inputs.map(numberOf)} ${JSON.stringify(node.attributes)}`
 }
+
+/** A number as text that tells −0 from 0, which join() does not. */
+const numeral = (number: number): string => (Object.is(number, -0) ? '-0' : String(number))
