@@ -7,9 +7,9 @@
  */
 
 import { baseSize } from '../motion.ts'
-import { type Puppet, puppets } from '../vocabulary.ts'
+import { type Colour, type Puppet, puppets } from '../vocabulary.ts'
 import type { Picture } from './picture.ts'
-import { judge, type Look, type Match, match, radiusOf, sizeOf, template, type Variant } from './templates.ts'
+import { colourAt, judge, type Look, radiusOf, scoreAt, sizeOf, template, type Variant } from './templates.ts'
 
 /** A frame at both resolutions, prepared for matching, and where it looks least like its scene. */
 export interface Views {
@@ -24,7 +24,11 @@ export interface Place {
   readonly y: number
 }
 
-export interface Found extends Look, Place, Match {}
+/** A look at a place, with its score in thousands of squared levels and the colour that fits best. */
+export interface Found extends Look, Place {
+  readonly score: number
+  readonly colour: Colour
+}
 
 export interface Identity {
   readonly puppet: Puppet
@@ -87,7 +91,7 @@ export function identify(frames: readonly Views[]): Identity {
 }
 
 /** A lead of so many thousands of squared levels in every frame is beyond doubt. */
-const decisive = 200
+const decisive = 100
 
 /** Score behind the frame's best, held above a bound so that one frame does not decide alone. */
 function scoreAmong(finds: ReadonlyMap<Puppet, Found>, puppet: Puppet): number {
@@ -101,7 +105,7 @@ function scoreAmong(finds: ReadonlyMap<Puppet, Found>, puppet: Puppet): number {
 /** The best find of each of the likeliest puppets. */
 function searchFrame(views: Views): ReadonlyMap<Puppet, Found> {
   const coarse = puppets.map((puppet) => searchCoarsely(puppet, views)).sort((a, b) => b.score - a.score)
-  return new Map(coarse.slice(0, 7).map((found) => [found.puppet, refine(found, views.full)]))
+  return new Map(coarse.slice(0, 6).map((found) => [found.puppet, refine(found, views.full)]))
 }
 
 function searchCoarsely(puppet: Puppet, { half, spot }: Views): Found {
@@ -156,21 +160,19 @@ function bestPlace(
   step: 1 | 2,
 ): Found {
   const shape = template(look, picture.width, shrink)
-  let best: Match = { score: Number.NEGATIVE_INFINITY, colour: 'white' }
-  let [bestX, bestY] = [x, y]
+  let [best, bestX, bestY] = [Number.NEGATIVE_INFINITY, x, y]
   for (let dy = -radius; dy <= radius; dy++) {
-    for (
-      let dx = step === 2 && (dy & 1) === 1 ? 1 - radius + (radius & 1) : -radius + (step === 2 ? radius & 1 : 0);
-      dx <= radius;
-      dx += step
-    ) {
-      const found = match(shape, picture, x + dx, y + dy)
-      if (found.score > best.score) [best, bestX, bestY] = [found, x + dx, y + dy]
+    for (let dx = -radius; dx <= radius; dx++) {
+      if (step === 2 && ((dx + dy) & 1) === 1) continue
+      const score = scoreAt(shape, picture, x + dx, y + dy)
+      if (score > best) [best, bestX, bestY] = [score, x + dx, y + dy]
     }
   }
-  const score = best.score === Number.NEGATIVE_INFINITY ? best.score : judge(shape, picture, bestX, bestY, best.colour)
   const [fullX, fullY] = shrink === 1 ? [bestX, bestY] : [2 * bestX + 0.5, 2 * bestY + 0.5]
-  return { ...look, x: fullX, y: fullY, score, colour: best.colour }
+  const found = { ...look, x: fullX, y: fullY }
+  if (best === Number.NEGATIVE_INFINITY) return { ...found, score: best, colour: 'white' }
+  const colour = colourAt(shape, picture, bestX, bestY)
+  return { ...found, score: judge(shape, picture, bestX, bestY, colour), colour }
 }
 
 /** The puppet in every frame, upright. */
@@ -179,7 +181,7 @@ export function follow(frames: readonly Views[], { puppet, mirror }: Identity): 
     const { half, full, spot } = views
     const [cx, cy] = [Math.round((spot.x - 0.5) / 2), Math.round((spot.y - 0.5) / 2)]
     const [stance] = stancesOf(puppet) as [Stance]
-    const coarse = sought.map((size) => bestPlace({ puppet, ...stance, mirror, size }, half, 2, cx, cy, 4, 1))
+    const coarse = sought.map((size) => bestPlace({ puppet, ...stance, mirror, size }, half, 2, cx, cy, 4, 2))
     return settle(
       coarse.reduce((a, b) => (b.score > a.score ? b : a)),
       full,

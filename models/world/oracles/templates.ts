@@ -39,19 +39,13 @@ export interface Look {
 export interface Template {
   /** Offsets in pixels, dx and dy in turn. */
   readonly places: Int16Array
-  /** Offsets in a picture of `stride` pixels a row. */
+  /** The same as offsets in a picture's data. */
   readonly offsets: Int32Array
-  readonly stride: number
   readonly reach: { readonly left: number; readonly right: number; readonly top: number; readonly bottom: number }
   /** K red, green, blue and M, in turn. */
   readonly values: Float32Array
   /** Sums over all pixels: K², M·K for each channel, M². */
-  readonly sums: readonly [number, number, number, number, number]
-}
-
-export interface Match {
-  readonly score: number
-  readonly colour: Colour
+  readonly constants: readonly [number, number, number, number, number]
 }
 
 const cache = new Map<string, Template>()
@@ -72,15 +66,93 @@ const palette = colours.map((colour) => {
   return { colour, r, g, b, square: r * r + g * g + b * b }
 })
 
+/** Sums over a template at a place, from which the squared error in any colour follows. */
+const sums = new Float64Array(5)
+
 /**
- * Score of a template centred on a pixel (thousands of squared levels), with the best colour; −∞ where less than a
- * third is inside. The picture's fourth channel must hold |rgb|² less the scenery's error (see `prepare`).
+ * How well a template centred on a pixel explains it in its best colour, in thousands of squared levels; −∞ where less
+ * than a third is inside. The picture's fourth channel must hold what `prepare` writes.
  */
-export function match(shape: Template, picture: Picture, x: number, y: number): Match {
-  const { reach } = shape
-  const inside =
-    x >= reach.left && y >= reach.top && x + reach.right < picture.width && y + reach.bottom < picture.height
-  return inside ? matchInside(shape, picture, x, y) : matchAcross(shape, picture, x, y)
+export function scoreAt(shape: Template, picture: Picture, x: number, y: number): number {
+  if (!sumUp(shape, picture, x, y)) return Number.NEGATIVE_INFINITY
+  let least = Number.POSITIVE_INFINITY
+  for (const each of palette) least = Math.min(least, errorIn(each))
+  return -least / 1000
+}
+
+/** The colour in which a template explains a place best. */
+export function colourAt(shape: Template, picture: Picture, x: number, y: number): Colour {
+  sumUp(shape, picture, x, y)
+  return palette.reduce((a, b) => (errorIn(b) < errorIn(a) ? b : a)).colour
+}
+
+const errorIn = ({ r, g, b, square }: (typeof palette)[number]): number =>
+  (sums[0] as number) -
+  2 * (r * (sums[1] as number) + g * (sums[2] as number) + b * (sums[3] as number)) +
+  square * (sums[4] as number)
+
+/** Turns the fourth channel from the scenery's error into |rgb|² less it, which is what the sums take. */
+export function prepare({ data }: Picture): void {
+  for (let at = 0; at < data.length; at += 4) {
+    const [r, g, b] = [data[at] as number, data[at + 1] as number, data[at + 2] as number]
+    data[at + 3] = r * r + g * g + b * b - (data[at + 3] as number)
+  }
+}
+
+function sumUp(shape: Template, picture: Picture, x: number, y: number): boolean {
+  const { left, right, top, bottom } = shape.reach
+  const inside = x >= left && y >= top && x + right < picture.width && y + bottom < picture.height
+  if (!inside) return sumAcross(shape, picture, x, y)
+  sumInside(shape, picture, x, y)
+  return true
+}
+
+function sumInside({ offsets, values, constants }: Template, { data, width }: Picture, x: number, y: number): void {
+  const base = (y * width + x) * 4
+  let [error, r, g, b] = [0, 0, 0, 0]
+  for (let index = 0; index < offsets.length; index++) {
+    const at = base + (offsets[index] as number)
+    const from = index * 4
+    const red = data[at] as number
+    const green = data[at + 1] as number
+    const blue = data[at + 2] as number
+    const share = values[from + 3] as number
+    error +=
+      (data[at + 3] as number) -
+      2 * (red * (values[from] as number) + green * (values[from + 1] as number) + blue * (values[from + 2] as number))
+    r += share * red
+    g += share * green
+    b += share * blue
+  }
+  sums[0] = error + constants[0]
+  sums[1] = r - constants[1]
+  sums[2] = g - constants[2]
+  sums[3] = b - constants[3]
+  sums[4] = constants[4]
+}
+
+/** The same for the part inside the picture; false where that is less than a third. */
+function sumAcross({ places, values }: Template, { data, width, height }: Picture, x: number, y: number): boolean {
+  let count = 0
+  sums.fill(0)
+  for (let index = 0; index * 2 < places.length; index++) {
+    const column = x + (places[index * 2] as number)
+    const row = y + (places[index * 2 + 1] as number)
+    if (column < 0 || row < 0 || column >= width || row >= height) continue
+    const at = (row * width + column) * 4
+    const from = index * 4
+    const share = values[from + 3] as number
+    let error = data[at + 3] as number
+    for (let c = 0; c < 3; c++) {
+      const [seen, fixed] = [data[at + c] as number, values[from + c] as number]
+      error += fixed * (fixed - 2 * seen)
+      sums[c + 1] = (sums[c + 1] as number) + share * (seen - fixed)
+    }
+    sums[0] = (sums[0] as number) + error
+    sums[4] = (sums[4] as number) + share * share
+    count++
+  }
+  return count * 6 >= places.length
 }
 
 /** How much of the puppet's own error counts: a decoder's softness is not held against it. */
@@ -88,7 +160,7 @@ const leniency = 0.7
 
 /**
  * The same score with each pixel's error held below a bound, so that a joint in another place costs what it covers and
- * no more: for judging between templates at a place that `match` found.
+ * no more: for judging between templates at a place that `scoreAt` found.
  */
 export function judge({ places, values }: Template, picture: Picture, x: number, y: number, colour: Colour): number {
   const { data, width, height } = picture
@@ -109,62 +181,6 @@ export function judge({ places, values }: Template, picture: Picture, x: number,
     score += scenery - leniency * Math.min(foreign, dr * dr + dg * dg + db * db)
   }
   return score / 1000
-}
-
-/** Turns the fourth channel from the scenery's error into what `match` sums. */
-export function prepare({ data }: Picture): void {
-  for (let at = 0; at < data.length; at += 4) {
-    const [r, g, b] = [data[at] as number, data[at + 1] as number, data[at + 2] as number]
-    data[at + 3] = r * r + g * g + b * b - (data[at + 3] as number)
-  }
-}
-
-function matchInside({ offsets, values, sums }: Template, { data, width }: Picture, x: number, y: number): Match {
-  const base = (y * width + x) * 4
-  let [power, cross, r, g, b] = [0, 0, 0, 0, 0]
-  for (let index = 0; index < offsets.length; index++) {
-    const at = base + (offsets[index] as number)
-    const from = index * 4
-    const [red, green, blue] = [data[at] as number, data[at + 1] as number, data[at + 2] as number]
-    const share = values[from + 3] as number
-    power += data[at + 3] as number
-    cross += red * (values[from] as number) + green * (values[from + 1] as number) + blue * (values[from + 2] as number)
-    r += share * red
-    g += share * green
-    b += share * blue
-  }
-  return bestColour(power - 2 * cross + sums[0], r - sums[1], g - sums[2], b - sums[3], sums[4])
-}
-
-function matchAcross({ places, values }: Template, { data, width, height }: Picture, x: number, y: number): Match {
-  let [error, r, g, b, weight, count] = [0, 0, 0, 0, 0, 0]
-  for (let index = 0; index * 2 < places.length; index++) {
-    const column = x + (places[index * 2] as number)
-    const row = y + (places[index * 2 + 1] as number)
-    if (column < 0 || row < 0 || column >= width || row >= height) continue
-    const at = (row * width + column) * 4
-    const from = index * 4
-    const share = values[from + 3] as number
-    const [kr, kg, kb] = [values[from] as number, values[from + 1] as number, values[from + 2] as number]
-    const [red, green, blue] = [data[at] as number, data[at + 1] as number, data[at + 2] as number]
-    error += (data[at + 3] as number) - 2 * (red * kr + green * kg + blue * kb) + kr * kr + kg * kg + kb * kb
-    r += share * (red - kr)
-    g += share * (green - kg)
-    b += share * (blue - kb)
-    weight += share * share
-    count++
-  }
-  if (count * 6 < places.length) return { score: Number.NEGATIVE_INFINITY, colour: 'white' }
-  return bestColour(error, r, g, b, weight)
-}
-
-function bestColour(error: number, r: number, g: number, b: number, weight: number): Match {
-  let [best, colour]: [number, Colour] = [Number.POSITIVE_INFINITY, 'white']
-  for (const each of palette) {
-    const left = error - 2 * (each.r * r + each.g * g + each.b * b) + each.square * weight
-    if (left < best) [best, colour] = [left, each.colour]
-  }
-  return { score: -best / 1000, colour }
 }
 
 // Drawing
@@ -207,36 +223,21 @@ function drawMaster(puppet: Puppet, phase: number): Float32Array {
   return out
 }
 
-/** What smoothing and halving do to a pixel, as taps in full-resolution pixels. */
+/** What smoothing and halving do to a pixel, as taps at places in full-resolution pixels. */
 const taps = {
-  1: [
-    [-1.25, 0.08],
-    [-0.75, 0.17],
-    [-0.25, 0.25],
-    [0.25, 0.25],
-    [0.75, 0.17],
-    [1.25, 0.08],
-  ],
-  2: [
-    [-1.75, 0.06],
-    [-1.25, 0.1],
-    [-0.75, 0.16],
-    [-0.25, 0.18],
-    [0.25, 0.18],
-    [0.75, 0.16],
-    [1.25, 0.1],
-    [1.75, 0.06],
-  ],
+  1: { at: [-1.125, -0.375, 0.375, 1.125], weight: [0.14, 0.36, 0.36, 0.14] },
+  2: { at: [-1.75, -1.05, -0.35, 0.35, 1.05, 1.75], weight: [0.08, 0.17, 0.25, 0.25, 0.17, 0.08] },
 } as const
 
 /** Pixels covered less than this are left out: they show the scene as well. */
 const covered = 0.75
 
+/** Every other pixel, as on a chessboard: neighbours of smoothed pictures say the same. */
 function sample({ puppet, variant, mirror, size, turn }: Look, width: number, shrink: 1 | 2): Template {
   const drawing = master(puppet, variant)
   const radius = radiusOf(size)
-  const scale = masterRadius / radius
   const angle = (2 * Math.PI * turn) / turns
+  const scale = masterRadius / radius
   const [cos, sin] = [Math.cos(angle) * scale, Math.sin(angle) * scale]
   const half = Math.ceil((radius * 1.45) / shrink) + 1
   const places: number[] = []
@@ -244,47 +245,58 @@ function sample({ puppet, variant, mirror, size, turn }: Look, width: number, sh
   const pixel = new Float64Array(5)
   for (let dy = -half; dy <= half; dy++) {
     for (let dx = -half; dx <= half; dx++) {
-      pixel.fill(0)
-      for (const [oy, wy] of taps[shrink]) {
-        for (const [ox, wx] of taps[shrink]) {
-          const [px, py] = [dx * shrink + ox, dy * shrink + oy]
-          const along = cos * px + sin * py
-          gather(drawing, mirror ? -along : along, cos * py - sin * px, wx * wy, pixel)
-        }
-      }
+      if (((dx + dy) & 1) === 1) continue
+      gather(drawing, dx * shrink, dy * shrink, cos, sin, mirror, taps[shrink], pixel)
       if ((pixel[4] as number) < covered) continue
       places.push(dx, dy)
-      values.push(...pixel.subarray(0, 4))
+      values.push(pixel[0] as number, pixel[1] as number, pixel[2] as number, pixel[3] as number)
     }
   }
   return finish(places, values, width)
 }
 
-/** Adds the drawing at a point (pixels from its centre), nearest pixel. */
-function gather(drawing: Float32Array, x: number, y: number, weight: number, into: Float64Array): void {
-  const [column, row] = [Math.round(x) + masterHalf, Math.round(y) + masterHalf]
-  if (column < 0 || row < 0 || column >= masterSide || row >= masterSide) return
-  const at = (row * masterSide + column) * 5
-  for (let c = 0; c < 5; c++) into[c] = (into[c] as number) + weight * (drawing[at + c] as number)
+/** A weighted mean of the drawing around a place, given in pixels from its centre. */
+function gather(
+  drawing: Float32Array,
+  x: number,
+  y: number,
+  cos: number,
+  sin: number,
+  mirror: boolean,
+  { at: places, weight: weights }: { readonly at: readonly number[]; readonly weight: readonly number[] },
+  into: Float64Array,
+): void {
+  into.fill(0)
+  for (let j = 0; j < places.length; j++) {
+    for (let i = 0; i < places.length; i++) {
+      const [px, py] = [x + (places[i] as number), y + (places[j] as number)]
+      const along = cos * px + sin * py
+      const column = Math.round(mirror ? -along : along) + masterHalf
+      const row = Math.round(cos * py - sin * px) + masterHalf
+      if (column < 0 || row < 0 || column >= masterSide || row >= masterSide) continue
+      const from = (row * masterSide + column) * 5
+      const weight = (weights[i] as number) * (weights[j] as number)
+      for (let c = 0; c < 5; c++) into[c] = (into[c] as number) + weight * (drawing[from + c] as number)
+    }
+  }
 }
 
 function finish(places: readonly number[], values: readonly number[], width: number): Template {
   const count = values.length / 4
   const [xs, ys] = [places.filter((_, index) => index % 2 === 0), places.filter((_, index) => index % 2 === 1)]
-  const sums: [number, number, number, number, number] = [0, 0, 0, 0, 0]
+  const constants: [number, number, number, number, number] = [0, 0, 0, 0, 0]
   for (let index = 0; index < count; index++) {
     const share = values[index * 4 + 3] as number
     for (let c = 0; c < 3; c++) {
       const k = values[index * 4 + c] as number
-      sums[0] += k * k
-      sums[c + 1] = (sums[c + 1] as number) + share * k
+      constants[0] += k * k
+      constants[c + 1] = (constants[c + 1] as number) + share * k
     }
-    sums[4] += share * share
+    constants[4] += share * share
   }
   return {
     places: Int16Array.from(places),
     offsets: Int32Array.from(xs, (dx, index) => ((ys[index] as number) * width + dx) * 4),
-    stride: width,
     reach: {
       left: -Math.min(0, ...xs),
       right: Math.max(0, ...xs),
@@ -292,6 +304,6 @@ function finish(places: readonly number[], values: readonly number[], width: num
       bottom: Math.max(0, ...ys),
     },
     values: Float32Array.from(values),
-    sums,
+    constants,
   }
 }
