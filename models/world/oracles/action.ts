@@ -118,21 +118,22 @@ function residual(
   )
 }
 
-/** How much better turning explains the clip than standing upright, −1…1: above zero it turns. */
+/** How much better turning explains every other frame than standing upright, −1…1: above zero it turns. */
 function turningLead(views: readonly Views[], { mirror }: Identity, track: readonly Found[], fps: number): number {
   const [first, last] = [track[0] as Found, track[track.length - 1] as Found]
-  const start = first.score >= last.score ? first : last
+  const start = { ...(first.score >= last.score ? first : last), mirror }
+  const frames = [...views.keys()].filter((frame) => frame % 2 === 0)
   const scores = [-1, 1].map((way) =>
     mean(
-      views.map(({ full }, frame) => {
+      frames.map((frame) => {
         const turn = Math.round(way * amplitudes.spin * (frame / fps) * turns)
-        return turnedScore({ ...start, mirror, turn }, full)
+        return turnedScore({ ...start, turn }, (views[frame] as Views).full)
       }),
     ),
   )
+  const upright = mean(frames.map((frame) => (track[frame] as Found).score))
   const pixels = template(start, (views[0] as Views).full.width, 1).places.length / 2
-  const lead = ((Math.max(...scores) - mean(track.map(({ score }) => score))) * 1000) / pixels
-  return Math.tanh((lead - turningMargin) / 200)
+  return Math.tanh((((Math.max(...scores) - upright) * 1000) / pixels - turningMargin) / 200)
 }
 
 /** Squared levels a pixel that turning must win by: following has more freedom than turning, so little is enough. */

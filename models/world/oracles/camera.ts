@@ -10,7 +10,7 @@ import type { Picture } from './picture.ts'
 
 const strengths = [0.6, 1, 1.4] as const
 /** Frames between the two that are compared. */
-const gaps = [8, 4] as const
+const gaps = [8, 4]
 /** Error of a pixel is held below this, so that what the puppet uncovers does not decide. */
 const bound = 60
 
@@ -22,10 +22,12 @@ export interface CameraReading {
 /** `pictures` carry the scenery's error in the fourth channel, at half resolution; `weights` 1 where scenery shows. */
 export function readCamera(pictures: readonly Picture[], weights: readonly Float32Array[], fps: number): CameraReading {
   const last = pictures.length - 1
-  const pairs = gaps.flatMap((gap) =>
-    [0, 1, 2, 3].map((n) => Math.round((n * (last - gap)) / 3)).map((from) => [from, from + gap] as const),
-  )
-  if (last < Math.max(...gaps)) return { value: 'still', confidence: 0 }
+  const pairs = gaps
+    .filter((gap) => gap <= last)
+    .flatMap((gap) =>
+      [0, 1, 2, 3].map((n) => Math.round((n * (last - gap)) / 3)).map((from) => [from, from + gap] as const),
+    )
+  if (pairs.length === 0) return { value: 'still', confidence: 0 }
   const errors = cameras.map((camera) => {
     const trials = (camera === 'still' ? [1] : strengths).map((strength) => {
       const total = pairs.reduce(

@@ -78,34 +78,52 @@ function boxed(values: Float32Array, width: number, step: number): Float32Array 
   return out
 }
 
-/** Names the puppet from a few frames. */
+/** Names the puppet from a few frames: every other one tries all puppets, the rest the likeliest of those. */
 export function identify(frames: readonly Views[]): Identity {
-  const finds = frames.map(searchFrame)
-  const totals = puppets.map((puppet) => finds.reduce((sum, each) => sum + scoreAmong(each, puppet), 0))
-  const order = [...puppets.keys()].sort((a, b) => (totals[b] as number) - (totals[a] as number))
-  const puppet = puppets[order[0] as number] as Puppet
-  const own = finds.flatMap((each) => each.get(puppet) ?? [])
+  const coarse = frames.map((views, index) =>
+    index % 2 === 0 ? puppets.map((each) => searchCoarsely(each, views)) : [],
+  )
+  const likely = ranked(puppets, (puppet) => sum(coarse.map((finds) => scoreAmong(finds, puppet)))).slice(0, likeliest)
+  const finds = frames.map((views, index) => {
+    const known = coarse[index] as readonly Found[]
+    const chosen =
+      known.length > 0
+        ? known.filter(({ puppet }) => likely.includes(puppet))
+        : likely.map((each) => searchCoarsely(each, views))
+    return chosen.map((found) => refine(found, views.full))
+  })
+  const total = (puppet: Puppet) => sum(finds.map((each) => scoreAmong(each, puppet)))
+  const [puppet, next] = ranked(likely, total) as [Puppet, Puppet]
+  const own = finds.flatMap((each) => each.filter((found) => found.puppet === puppet))
   const best = own.reduce((a, b) => (b.score > a.score ? b : a))
-  const [first, second] = [totals[order[0] as number] as number, totals[order[1] as number] as number]
-  return { puppet, mirror: best.mirror, confidence: Math.min(1, (first - second) / (decisive * frames.length)) }
+  return {
+    puppet,
+    mirror: best.mirror,
+    confidence: Math.min(1, (total(puppet) - total(next)) / (decisive * frames.length)),
+  }
 }
+
+/** How many puppets are looked at closely. */
+const likeliest = 7
+
+/** From the highest value down. */
+function ranked<T>(items: readonly T[], value: (item: T) => number): T[] {
+  return items
+    .map((item) => ({ item, value: value(item) }))
+    .sort((a, b) => b.value - a.value)
+    .map(({ item }) => item)
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
 /** A lead of so many thousands of squared levels in every frame is beyond doubt. */
 const decisive = 100
 
-/** Score behind the frame's best, held above a bound so that one frame does not decide alone. */
-function scoreAmong(finds: ReadonlyMap<Puppet, Found>, puppet: Puppet): number {
-  const scores = [...finds.values()].map(({ score }) => score)
-  const best = Math.max(...scores)
-  const least = Math.min(...scores.filter(Number.isFinite))
-  if (!Number.isFinite(best)) return 0
-  return Math.max(-decisive, (finds.get(puppet)?.score ?? least) - best)
-}
-
-/** The best find of each of the likeliest puppets. */
-function searchFrame(views: Views): ReadonlyMap<Puppet, Found> {
-  const coarse = puppets.map((puppet) => searchCoarsely(puppet, views)).sort((a, b) => b.score - a.score)
-  return new Map(coarse.slice(0, 6).map((found) => [found.puppet, refine(found, views.full)]))
+/** Score behind the frame's best, held above a bound so that one frame does not decide alone; 0 where none is found. */
+function scoreAmong(finds: readonly Found[], puppet: Puppet): number {
+  const best = Math.max(...finds.map(({ score }) => score))
+  const own = finds.find((found) => found.puppet === puppet)
+  return own === undefined || !Number.isFinite(best) ? 0 : Math.max(-decisive, own.score - best)
 }
 
 function searchCoarsely(puppet: Puppet, { half, spot }: Views): Found {
