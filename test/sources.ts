@@ -2,7 +2,7 @@
  * Reads the sources and judges their imports: shared ← models ← client, shared ← worker; runtimes only in models/node.
  */
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 

@@ -70,7 +70,7 @@ async function evaluateModel(given: Arguments, surroundings: Surroundings): Prom
   for (const [name, tasks] of sets) {
     const clips = await generateAll(given, surroundings, running, card, tasks)
     const accuracy = accuracyOf(
-      clips.map(readClip),
+      clips.map((clip) => readClip(clip)),
       tasks.map(({ asked }) => asked),
     )
     const pairs = tasks
