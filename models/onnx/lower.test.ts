@@ -166,6 +166,8 @@ const cases = {
     const whole = op.cast(op.multiply(x(2, 3), 4), 'int32')
     return [
       op.cast(whole, 'float32'),
+      op.cast(op.add(whole, op.constant(Int32Array.of(1, 2, 3))), 'float32'),
+      op.select(op.constant([1, 0, 1], [3], 'bool'), x(2, 3), 0),
       // Small whole numbers are exact in float16, which the evaluator does not round.
       op.cast(op.cast(op.cast(whole, 'float32'), 'float16'), 'float32'),
       op.cast(op.cast(op.relu(x(2, 3)), 'bool'), 'float32'),
@@ -393,6 +395,12 @@ describe('lower', () => {
       ),
     }))
     expect(lower(graph).nodes.map(({ type }) => type)).toEqual(['Gemm', 'Identity'])
+  })
+
+  it('never adds to one row from several threads, which loses updates', () => {
+    const types = lower(graphOfCase(cases.scatterAdd)).nodes.map(({ type }) => type)
+    expect(types).toContain('ScatterElements')
+    expect(types).not.toContain('ScatterND')
   })
 
   it('names the scope of a shape error', () => {
