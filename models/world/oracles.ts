@@ -8,6 +8,7 @@
  * read clips whose attributes are known.
  */
 
+import { amplitudes } from './motion.ts'
 import { readAction } from './oracles/action.ts'
 import { readCamera } from './oracles/camera.ts'
 import { readColour } from './oracles/colour.ts'
@@ -15,7 +16,7 @@ import { halved, type Picture, pictureOf } from './oracles/picture.ts'
 import { follow, foreignSpot, identify, type Views } from './oracles/puppet.ts'
 import { foreign, markForeign, rankScenes } from './oracles/scenery.ts'
 import { softened } from './oracles/soften.ts'
-import { prepare } from './oracles/templates.ts'
+import { prepare, turns } from './oracles/templates.ts'
 import { type Frames, renderClip } from './renderer.ts'
 import { type Attributes, attributeNames, type Split, sampleAttributes } from './vocabulary.ts'
 
@@ -44,7 +45,8 @@ export function readClip(clip: FilmedFrames): Reading {
   const halves = pictures.map(halved)
   const camera = readCamera(halves, halves.map(sceneryWeights), fps)
   const views = pictures.map((full, frame) => viewsOf(full, halves[frame] as Picture))
-  const identity = identify(spread(views))
+  const turnsBetween = (amplitudes.spin * turns * (clip.frames - 1)) / fps / Math.max(1, spread(views).length - 1)
+  const identity = identify(spread(views), turnsBetween)
   const track = follow(views, identity)
   return {
     puppet: { value: identity.puppet, confidence: identity.confidence },

@@ -9,7 +9,7 @@
 import { baseSize } from '../motion.ts'
 import { type Colour, type Puppet, puppets } from '../vocabulary.ts'
 import type { Picture } from './picture.ts'
-import { colourAt, judge, type Look, radiusOf, scoreAt, sizeOf, template, type Variant } from './templates.ts'
+import { colourAt, judge, type Look, radiusOf, scoreAt, sizeOf, template, turns, type Variant } from './templates.ts'
 
 /** A frame at both resolutions, prepared for matching, and where it looks least like its scene. */
 export interface Views {
@@ -78,29 +78,49 @@ function boxed(values: Float32Array, width: number, step: number): Float32Array 
   return out
 }
 
-/** Names the puppet from a few frames: every other one tries all puppets, the rest the likeliest of those. */
-export function identify(frames: readonly Views[]): Identity {
+/**
+ * Names the puppet from a few frames: every other one tries all puppets, the rest the likeliest of those. Each puppet
+ * may stand upright throughout or turn either way; its best of the three counts. `turnsBetween` is how far a spin
+ * turns from one of the frames to the next, in sixteenths.
+ */
+export function identify(frames: readonly Views[], turnsBetween: number): Identity {
   const coarse = frames.map((views, index) =>
     index % 2 === 0 ? puppets.map((each) => searchCoarsely(each, views)) : [],
   )
   const likely = ranked(puppets, (puppet) => sum(coarse.map((finds) => scoreAmong(finds, puppet)))).slice(0, likeliest)
-  const finds = frames.map((views, index) => {
-    const known = coarse[index] as readonly Found[]
-    const chosen =
-      known.length > 0
-        ? known.filter(({ puppet }) => likely.includes(puppet))
-        : likely.map((each) => searchCoarsely(each, views))
-    return chosen.map((found) => refine(found, views.full))
+  const finds = likely.map((puppet) => {
+    const upright = frames.map((views, index) => {
+      const known = coarse[index]?.find((found) => found.puppet === puppet)
+      return refine(known ?? searchCoarsely(puppet, views), views.full)
+    })
+    const trials = [upright, turning(upright, frames, turnsBetween), turning(upright, frames, -turnsBetween)]
+    return ranked(trials, (each) => sum(each.map(({ score }) => Math.max(-decisive, score))))[0] as readonly Found[]
   })
-  const total = (puppet: Puppet) => sum(finds.map((each) => scoreAmong(each, puppet)))
+  const inFrames = frames.map((_, index) => finds.map((own) => own[index] as Found))
+  const total = (puppet: Puppet) => sum(inFrames.map((each) => scoreAmong(each, puppet)))
   const [puppet, next] = ranked(likely, total) as [Puppet, Puppet]
-  const own = finds.flatMap((each) => each.filter((found) => found.puppet === puppet))
-  const best = own.reduce((a, b) => (b.score > a.score ? b : a))
+  const own = finds[likely.indexOf(puppet)] as readonly Found[]
   return {
     puppet,
-    mirror: best.mirror,
+    mirror: (ranked(own, ({ score }) => score)[0] as Found).mirror,
     confidence: Math.min(1, (total(puppet) - total(next)) / (decisive * frames.length)),
   }
+}
+
+/** The puppet turning in place, as the first frame shows it upright. */
+function turning(upright: readonly Found[], frames: readonly Views[], turnsBetween: number): readonly Found[] {
+  const [start] = upright as [Found]
+  if (start.puppet === 'ball') return upright
+  return upright.map((found, index) => {
+    const turn = Math.round(index * turnsBetween)
+    if (turn % turns === 0) return found
+    const { full } = frames[index] as Views
+    const centre = bestAround({ ...start, turn }, full, start.x, start.y, 2)
+    const others = stancesOf(start.puppet).map(({ variant }) =>
+      bestAround({ ...centre, variant }, full, centre.x, centre.y, 1),
+    )
+    return ranked([centre, ...others], ({ score }) => score)[0] as Found
+  })
 }
 
 /** How many puppets are looked at closely. */

@@ -156,7 +156,7 @@ function sumAcross({ places, values }: Template, { data, width, height }: Pictur
 }
 
 /** How much of the puppet's own error counts: a decoder's softness is not held against it. */
-const leniency = 0.7
+const leniency = 0.4
 
 /**
  * The same score with each pixel's error held below a bound, so that a joint in another place costs what it covers and
