@@ -34,8 +34,6 @@ export const modelCardSchema = v.strictObject({
   }),
   prediction: v.picklist(['noise', 'sample', 'velocity', 'flow']),
   schedule: v.literal('cosine'),
-  /** Per channel: latents = (encoded − mean) / deviation. */
-  latents: v.strictObject({ mean: v.array(v.number()), deviation: v.array(v.number()) }),
   weights: v.strictObject({ denoiser: weightsReferenceSchema, autoencoder: weightsReferenceSchema }),
   parameters: v.strictObject({
     num_frames: progression,

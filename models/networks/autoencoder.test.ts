@@ -7,8 +7,8 @@ import { type AutoencoderConfig, decodeGroups, decoder, encoder } from './autoen
 
 const config: AutoencoderConfig = {
   channels: 3,
-  fine: { width: 4, encoderBlocks: 1, decoderBlocks: 1 },
-  coarse: { width: 6, encoderBlocks: 1, decoderBlocks: 1 },
+  coarse: { width: 6, blocks: 1 },
+  fine: { width: 4, blocks: 1 },
 }
 
 const parametersOf = (graph: Graph) =>
@@ -68,14 +68,6 @@ describe('autoencoder', () => {
             12,
           )
       }
-    }
-  })
-
-  it('gives latents of unit RMS at every place', () => {
-    const latents = run(encoderOf(1, 16), { frames: gaussian(2, 0, 0, 16 * 16 * 3) })
-    for (let place = 0; place < 4; place++) {
-      const power = [0, 1, 2].reduce((total, channel) => total + (latents[channel * 4 + place] as number) ** 2, 0) / 3
-      expect(power).toBeCloseTo(1, 3)
     }
   })
 

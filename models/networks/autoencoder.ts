@@ -2,10 +2,11 @@
  * The video autoencoder: frames to latents and back, spatial stride 8, temporal stride 4, causal.
  *
  * 4k+1 frames make k+1 groups: the first frame stands alone (repeated to fill its group, so an image is a clip of one
- * frame), each later group holds four. The encoder looks at one group at a time; the decoder at a group and the latents
- * of the group before, which is all the state that decoding a stream needs. A group is folded into channels at once,
- * as Sora-style patches are, so all work is products over small grids. Each position's latents lie on a sphere of unit
- * RMS and are trained under fixed noise (train/objectives.ts), which bounds what they carry without a KL term.
+ * frame), each later group holds four. The encoder is linear, one map from a tube of 8×8 pixels by four frames to its
+ * leading principal components (train/components.ts): fitted, not trained, so latents never change while the decoder
+ * improves. The decoder adds to the map back what a network knows of the world: it looks at a group, its neighbours and
+ * the group before, which is all the state that decoding a stream needs. It works on grids of an eighth and a quarter
+ * of the side, so nearly all of it is products.
  *
  *   B clips · F frames · G = (F + 3) / 4 groups · H, W pixels · h = H/8, w = W/8 · C latent channels
  */
@@ -18,52 +19,49 @@ import { linear } from '../nn/linear.ts'
 
 export interface AutoencoderConfig {
   readonly channels: number
-  /** Width and residual blocks at a quarter of the side (16×16 for 64×64). */
-  readonly fine: { readonly width: number; readonly encoderBlocks: number; readonly decoderBlocks: number }
-  /** Width and residual blocks at an eighth of the side (8×8 for 64×64). */
-  readonly coarse: { readonly width: number; readonly encoderBlocks: number; readonly decoderBlocks: number }
+  /** The decoder's width and residual blocks at an eighth of the side (8×8 for 64×64). */
+  readonly coarse: { readonly width: number; readonly blocks: number }
+  /** The same at a quarter of the side (16×16 for 64×64). */
+  readonly fine: { readonly width: number; readonly blocks: number }
 }
 
 export const temporalStride = 4
 export const spatialStride = 8
+/** Numbers of a tube: rows, columns, frames, colours. */
+export const tubeSize = spatialStride * spatialStride * temporalStride * 3
 
 /** frames [B, F, H, W, 3] in −1…1 → latents [B, C, G, h, w]. */
-export function encoder(config: AutoencoderConfig, frames: Value): Value {
+export function encoder({ channels }: AutoencoderConfig, frames: Value): Value {
   const [batch, count, height, width] = frames.shape as [number, number, number, number]
-  const groups = (count - 1) / temporalStride + 1
-  const tubes = foldTime(leadIn(frames)) //                                             [B·G, H, W, 12]
-  return scope('encoder', () => {
-    let x = linear('patch', foldSpace(tubes, 4), config.fine.width) //                  [B·G, H/4, W/4, ·]
-    x = residuals('fine', x, config.fine.encoderBlocks)
-    x = linear('merge', foldSpace(x, 2), config.coarse.width) //                        [B·G, h, w, ·]
-    x = residuals('coarse', x, config.coarse.encoderBlocks)
-    const free = linear('out', norm('norm', x), config.channels) //                     [B·G, h, w, C]
-    const latents = rmsNorm(free, op.constant(new Float32Array(config.channels).fill(1)))
-    const grid = [batch, groups, height / spatialStride, width / spatialStride, config.channels]
-    return op.transpose(op.reshape(latents, grid), [0, 4, 1, 2, 3])
-  })
+  const grid = [batch, (count - 1) / temporalStride + 1, height / spatialStride, width / spatialStride, channels]
+  const latents = scope('encoder', () => linear('components', tubes(frames), channels)) // [B·G, h, w, C]
+  return op.transpose(op.reshape(latents, grid), [0, 4, 1, 2, 3])
 }
+
+/** frames [B, F, H, W, 3] → what the encoder maps, [B·G, h, w, tubeSize]. */
+export const tubes = (frames: Value): Value => foldSpace(foldTime(leadIn(frames)), spatialStride)
 
 /** latents [B, C, G, h, w] → frames [B, 4G−3, H, W, 3], about −1…1. */
 export function decoder(config: AutoencoderConfig, latents: Value): Value {
   const [batch, channels, groups, height, width] = latents.shape as [number, number, number, number, number]
   const previous = op.slice(op.pad(latents, [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]), 2, 0, groups) // zeros lead in
   const flat = (x: Value) => op.reshape(op.transpose(x, [0, 2, 3, 4, 1]), [batch * groups, height, width, channels])
-  const tubes = decodeGroups(config, flat(latents), flat(previous)) //                  [B·G, H, W, 12]
-  return leadOut(unfoldTime(tubes, batch))
+  return leadOut(unfoldTime(decodeGroups(config, flat(latents), flat(previous)), batch))
 }
 
 /**
- * Decodes groups from their latents and those before, both [N, h, w, C] → tubes [N, H, W, 12]: the streaming form.
+ * Decodes groups from their latents and those before, both [N, h, w, C] → [N, H, W, 12]: the streaming form.
  * The first group's predecessor is zeros, and of its four frames only the last is shown.
  */
-export function decodeGroups(config: AutoencoderConfig, latents: Value, previous: Value): Value {
+export function decodeGroups({ coarse, fine }: AutoencoderConfig, latents: Value, previous: Value): Value {
   return scope('decoder', () => {
-    let x = convolution3x3('in', op.concatenate([latents, previous], -1), config.coarse.width)
-    x = residuals('coarse', x, config.coarse.decoderBlocks)
-    x = unfoldSpace(linear('split', x, 4 * config.fine.width), 2) //                    [N, H/4, W/4, ·]
-    x = residuals('fine', x, config.fine.decoderBlocks)
-    return unfoldSpace(linear('out', norm('norm', x), 16 * 3 * temporalStride, { gain: 0.1 }), 4) //   [N, H, W, 12]
+    const back = unfoldSpace(linear('components', latents, tubeSize), spatialStride) //  [N, H, W, 12]
+    let x = convolution3x3('in', op.concatenate([latents, previous], -1), coarse.width)
+    x = residuals('coarse', x, coarse.blocks)
+    x = unfoldSpace(linear('split', x, 4 * fine.width), 2) //                            [N, H/4, W/4, ·]
+    x = residuals('fine', x, fine.blocks)
+    const detail = linear('out', norm('norm', x), 16 * 3 * temporalStride, { gain: 0 })
+    return op.add(back, unfoldSpace(detail, 4))
   })
 }
 
@@ -106,16 +104,8 @@ export function unfoldTime(tubes: Value, batch: number): Value {
   return op.reshape(split, [batch, (all / batch) * temporalStride, height, width, 3])
 }
 
-/** The sizes, by name: about 0.1 M and 2 M parameters. */
+/** The sizes, by name: about 0.1 M and 2.4 M parameters. */
 export const autoencoderSizes = {
-  tiny: {
-    channels: 16,
-    fine: { width: 16, encoderBlocks: 0, decoderBlocks: 1 },
-    coarse: { width: 32, encoderBlocks: 1, decoderBlocks: 1 },
-  },
-  stickers: {
-    channels: 32,
-    fine: { width: 96, encoderBlocks: 1, decoderBlocks: 2 },
-    coarse: { width: 192, encoderBlocks: 2, decoderBlocks: 3 },
-  },
+  tiny: { channels: 16, coarse: { width: 32, blocks: 1 }, fine: { width: 16, blocks: 1 } },
+  stickers: { channels: 64, coarse: { width: 192, blocks: 3 }, fine: { width: 96, blocks: 2 } },
 } as const satisfies Record<string, AutoencoderConfig>

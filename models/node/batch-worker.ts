@@ -1,20 +1,15 @@
 /**
- * A worker thread that makes training batches ahead of the step that needs them.
+ * A worker thread that renders films ahead of whoever needs them.
  *
- * Spoken to by batches.ts of this folder: a request names a kind and its arguments, the answer transfers the arrays.
+ * Spoken to by batches.ts of this folder: a request is renderFilms' arguments, the answer transfers the bytes.
  */
 
 import { parentPort } from 'node:worker_threads'
-import { clipBatch, frameBatch } from '../train/batches.ts'
+import { renderFilms } from '../train/batches.ts'
 
-export interface BatchRequest {
-  /** Weighted windows for training, or whole clips for encoding. */
-  readonly kind: 'frames' | 'clips'
-  readonly arguments: Parameters<typeof frameBatch>
-}
+export type FilmRequest = Parameters<typeof renderFilms>
 
-parentPort?.on('message', (request: BatchRequest) => {
-  const make = request.kind === 'frames' ? frameBatch : clipBatch
-  const batch = make(...request.arguments)
-  parentPort?.postMessage(batch, [batch.frames.buffer as ArrayBuffer, batch.weight.buffer as ArrayBuffer])
+parentPort?.on('message', (request: FilmRequest) => {
+  const films = renderFilms(...request)
+  parentPort?.postMessage(films, [films.bytes.buffer as ArrayBuffer])
 })

@@ -1,27 +1,32 @@
 /**
- * A queue of batches that a worker thread keeps filled, so that drawing never starves the step.
+ * A queue of films that worker threads keep filled, so that rendering never starves the step; and a set of films in a
+ * file, rendered once.
  */
 
+import { createHash } from 'node:crypto'
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { FrameBatch } from '../train/batches.ts'
-import type { BatchRequest } from './batch-worker.ts'
+import { type Films, renderFilms } from '../train/batches.ts'
+import type { FilmRequest } from './batch-worker.ts'
+import { cacheFolder, writeAtomically } from './checkpoints.ts'
 
-export interface BatchQueue extends AsyncDisposable {
-  readonly next: () => Promise<FrameBatch>
+export interface FilmQueue extends AsyncDisposable {
+  readonly next: () => Promise<Films>
 }
 
 /** Asks for `requestOf(0)`, `requestOf(1)`, … in order, `ahead` of them at a time. */
-export function batchQueue(requestOf: (step: number) => BatchRequest, ahead = 4): BatchQueue {
+export function filmQueue(requestOf: (step: number) => FilmRequest, ahead = 4): FilmQueue {
   const worker = new Worker(new URL('./batch-worker.ts', import.meta.url))
-  const ready: FrameBatch[] = []
-  const waiting: { resolve: (batch: FrameBatch) => void; reject: (error: Error) => void }[] = []
+  const ready: Films[] = []
+  const waiting: { resolve: (films: Films) => void; reject: (error: Error) => void }[] = []
   let asked = 0
   let failure: Error | undefined
   const ask = () => worker.postMessage(requestOf(asked++))
-  worker.on('message', (batch: FrameBatch) => {
+  worker.on('message', (films: Films) => {
     const taker = waiting.shift()
-    if (taker === undefined) ready.push(batch)
-    else taker.resolve(batch)
+    if (taker === undefined) ready.push(films)
+    else taker.resolve(films)
   })
   worker.on('error', (error: Error) => {
     failure = error
@@ -32,8 +37,8 @@ export function batchQueue(requestOf: (step: number) => BatchRequest, ahead = 4)
     next: () => {
       if (failure !== undefined) return Promise.reject(failure)
       ask()
-      const batch = ready.shift()
-      if (batch !== undefined) return Promise.resolve(batch)
+      const films = ready.shift()
+      if (films !== undefined) return Promise.resolve(films)
       return new Promise((resolve, reject) => {
         waiting.push({ resolve, reject })
       })
@@ -42,4 +47,44 @@ export function batchQueue(requestOf: (step: number) => BatchRequest, ahead = 4)
       await worker.terminate()
     },
   }
+}
+
+export interface FilmSetOptions {
+  readonly first: number
+  readonly count: number
+  readonly frames: number
+  readonly side: number
+  readonly signal: AbortSignal
+  readonly progress: (done: number) => void
+}
+
+const atOnce = 16
+
+/** Films with coverage, from their file or rendered into it. The name holds a hash of how the first one looks. */
+export async function filmSet({ first, count, frames, side, signal, progress }: FilmSetOptions): Promise<Films> {
+  const sample = renderFilms(first, 1, frames, side, 4)
+  const look = createHash('sha256').update(sample.bytes).digest('hex').slice(0, 12)
+  const path = join(cacheFolder(), `films-${look}-${count}x${frames}x${side}.rgbm`)
+  const size = sample.bytes.length
+  const known = await readFile(path).catch(() => undefined)
+  if (known?.length === count * size) return { ...sample, count, bytes: known }
+  const bytes = new Uint8Array(count * size)
+  const batches = Math.ceil(count / atOnce)
+  const requests =
+    (worker: number) =>
+    (n: number): FilmRequest => [first + (2 * n + worker) * atOnce, atOnce, frames, side, 4]
+  await using even = filmQueue(requests(0))
+  await using odd = filmQueue(requests(1))
+  for (let batch = 0; batch < batches; batch++) {
+    signal.throwIfAborted()
+    const films = await (batch % 2 === 0 ? even : odd).next()
+    bytes.set(
+      films.bytes.subarray(0, (Math.min(count, (batch + 1) * atOnce) - batch * atOnce) * size),
+      batch * atOnce * size,
+    )
+    progress(Math.min(count, (batch + 1) * atOnce))
+  }
+  await mkdir(cacheFolder(), { recursive: true })
+  await writeAtomically(path, bytes)
+  return { ...sample, count, bytes }
 }

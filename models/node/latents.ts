@@ -1,5 +1,5 @@
 /**
- * Clips of the sticker world as latents, encoded once and kept in a file: ten kilobytes a clip.
+ * Clips of the sticker world as latents, encoded once and kept in a file.
  *
  * The first bytes of the file's name come from the autoencoder's weights, so latents never outlive their encoder.
  */
@@ -12,16 +12,12 @@ import { type AutoencoderConfig, encoder, spatialStride, temporalStride } from '
 import { encode } from '../onnx/encode.ts'
 import { lower } from '../onnx/lower.ts'
 import type { Backend, Session } from '../pipeline/backend.ts'
+import { unitPixels } from '../train/batches.ts'
 import type { LatentSet } from '../train/denoising.ts'
 import { fromFloat16, toFloat16 } from '../weights/float16.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
-import { batchQueue } from './batches.ts'
+import { filmQueue } from './batches.ts'
 import { cacheFolder, writeAtomically } from './checkpoints.ts'
-
-export interface ChannelStatistics {
-  readonly mean: readonly number[]
-  readonly deviation: readonly number[]
-}
 
 export interface LatentOptions {
   readonly config: AutoencoderConfig
@@ -40,10 +36,8 @@ export const trainingSeed = 0x1000000
 
 const atOnce = 16
 
-/** Encodes the clips or reads them back, in raw units; statistics per channel beside them. */
-export async function latentSet(
-  options: LatentOptions,
-): Promise<{ readonly set: LatentSet; readonly statistics: ChannelStatistics }> {
+/** Encodes the clips or reads them back. */
+export async function latentSet(options: LatentOptions): Promise<LatentSet> {
   const { config, count, frames, side } = options
   const shape = {
     channels: config.channels,
@@ -54,18 +48,16 @@ export async function latentSet(
   const size = shape.channels * shape.frames * shape.height * shape.width
   const path = join(cacheFolder(), `latents-${fingerprint(options)}-${count}x${frames}x${side}.f16`)
   const known = await readFile(path).catch(() => undefined)
-  const raw =
+  const latents =
     known?.length === count * size * 2
       ? fromFloat16(new Uint16Array(known.buffer, known.byteOffset, count * size))
       : await encodeAll(options, size)
   if (known === undefined) {
     await mkdir(dirname(path), { recursive: true })
-    await writeAtomically(path, new Uint8Array(toFloat16(raw).buffer))
+    await writeAtomically(path, new Uint8Array(toFloat16(latents).buffer))
   }
-  const statistics = statisticsOf(raw, shape.channels, size / shape.channels)
-  normalise(raw, statistics, size / shape.channels)
   const attributes = (index: number) => sampleAttributes((trainingSeed + index) >>> 0, 'seen')
-  return { set: { count, ...shape, latents: raw, attributes }, statistics }
+  return { count, ...shape, latents, attributes }
 }
 
 async function encodeAll(
@@ -73,14 +65,11 @@ async function encodeAll(
   size: number,
 ): Promise<Float32Array> {
   await using session = await encoderSession(config, parameters, backend, atOnce, frames, side)
-  await using queue = batchQueue((n) => ({
-    kind: 'clips',
-    arguments: [trainingSeed + n * atOnce, atOnce, frames, side],
-  }))
+  await using queue = filmQueue((n) => [trainingSeed + n * atOnce, atOnce, frames, side, 3])
   const latents = new Float32Array(Math.ceil(count / atOnce) * atOnce * size)
   for (let first = 0; first < count; first += atOnce) {
     signal.throwIfAborted()
-    const { frames: pixels } = await queue.next()
+    const pixels = unitPixels(await queue.next())
     const outputs = await session.run({
       frames: { dtype: 'float32', shape: [atOnce, frames, side, side, 3], data: pixels },
     })
@@ -118,26 +107,4 @@ function fingerprint({ config, parameters }: LatentOptions): string {
   for (const name of Object.keys(parameters).sort())
     if (name.includes('encoder')) hash.update(parameters[name] as Float32Array)
   return hash.digest('hex').slice(0, 12)
-}
-
-function statisticsOf(latents: Float32Array, channels: number, plane: number): ChannelStatistics {
-  const [sums, squares] = [new Float64Array(channels), new Float64Array(channels)]
-  latents.forEach((value, index) => {
-    const channel = Math.floor(index / plane) % channels
-    sums[channel] = (sums[channel] as number) + value
-    squares[channel] = (squares[channel] as number) + value * value
-  })
-  const count = latents.length / channels
-  const mean = Array.from(sums, (sum) => sum / count)
-  return {
-    mean,
-    deviation: Array.from(squares, (square, channel) => Math.sqrt(square / count - (mean[channel] as number) ** 2)),
-  }
-}
-
-function normalise(latents: Float32Array, { mean, deviation }: ChannelStatistics, plane: number): void {
-  for (let index = 0; index < latents.length; index++) {
-    const channel = Math.floor(index / plane) % mean.length
-    latents[index] = ((latents[index] as number) - (mean[channel] as number)) / (deviation[channel] as number)
-  }
 }

@@ -8,8 +8,8 @@ import { tokenizerRevision } from '../text/tokenizer.ts'
 import type { TrainingState } from '../train/trainer.ts'
 import { writeSafetensors } from '../weights/safetensors.ts'
 import { writeAtomically } from './checkpoints.ts'
-import type { ChannelStatistics } from './latents.ts'
 import { cardsFolder, weightsFolder } from './models.ts'
+import { averaged } from './runs.ts'
 
 /** What differs from one released denoiser to the next. */
 export interface Release {
@@ -18,7 +18,6 @@ export interface Release {
   readonly summary: string
   readonly size: string
   readonly guided: boolean
-  readonly statistics: ChannelStatistics
   readonly steps: ModelCard['parameters']['num_inference_steps']
   readonly guidance: ModelCard['parameters']['guidance_scale']
   readonly sampler: ModelCard['parameters']['sampler']
@@ -34,15 +33,8 @@ export async function releaseWeights(
   state: TrainingState,
   prefixes: readonly string[],
 ): Promise<WeightsReference> {
-  const names = Object.keys(state).filter(
-    (name) => name.endsWith('@ema') && prefixes.some((prefix) => name.startsWith(prefix)),
-  )
-  const tensors = Object.fromEntries(
-    names.sort().map((name) => {
-      const data = state[name] as Float32Array
-      return [name.slice(0, -'@ema'.length), { shape: [data.length], data }]
-    }),
-  )
+  const released = Object.entries(averaged(state)).filter(([name]) => prefixes.some((each) => name.startsWith(each)))
+  const tensors = Object.fromEntries(released.sort().map(([name, data]) => [name, { shape: [data.length], data }]))
   const bytes = writeSafetensors(tensors, 'float16', { producer: 'zoetrope', license: 'Apache-2.0' })
   await writeAtomically(`${weightsFolder}${file}`, bytes)
   return { file, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
@@ -53,7 +45,7 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
   const card = readCard({
     id: release.id,
     revision: release.revision,
-    family: 'zt.stickers32',
+    family: 'zt.stickers64',
     summary: release.summary,
     license: 'Apache-2.0',
     architecture: {
@@ -65,7 +57,6 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
     },
     prediction: 'velocity',
     schedule: 'cosine',
-    latents: release.statistics,
     weights,
     parameters: {
       num_frames: { min: 1, max: 81, stride: 4, offset: 1, default: 17 },

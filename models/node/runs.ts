@@ -2,6 +2,7 @@
  * A training run on disk: its checkpoint, its learning curve, and the notes that later steps need.
  */
 
+import { GenerationError } from '../../shared/errors.ts'
 import type { CurvePoint } from '../train/loop.ts'
 import type { TrainingState } from '../train/trainer.ts'
 import { checkpointPath, loadCheckpoint, saveCheckpoint } from './checkpoints.ts'
@@ -11,7 +12,7 @@ export interface Run {
   readonly step: number
   readonly state: TrainingState
   readonly curve: readonly CurvePoint[]
-  /** What a run wants to remember beside its state: channel statistics, for one. */
+  /** What a run wants to remember beside its state: the network's size, for one. */
   readonly facts: Readonly<Record<string, unknown>>
   readonly save: (step: number, state: TrainingState, facts?: Readonly<Record<string, unknown>>) => Promise<void>
   /** Adds points to the curve before handing them on. */
@@ -44,4 +45,12 @@ export async function openRun(name: string): Promise<Run> {
       next(point)
     },
   }
+}
+
+/** The averaged parameters of a state, under their own names; those that were never trained as they are. */
+export function averaged(state: TrainingState): TrainingState {
+  const names = Object.keys(state).filter((name) => !name.includes('@'))
+  if (names.length === 0)
+    throw new GenerationError('not_found', 'run: it has no checkpoint yet; train it with “zoetrope train” first')
+  return Object.fromEntries(names.map((name) => [name, (state[`${name}@ema`] ?? state[name]) as Float32Array]))
 }

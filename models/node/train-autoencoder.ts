@@ -1,15 +1,22 @@
 /**
- * Trains the video autoencoder on the sticker world, resuming where the last checkpoint ends.
+ * Makes the video autoencoder of the sticker world: fits its linear encoder to films, then trains the decoder, resuming
+ * where the last checkpoint ends.
  */
 
 import { gaussian } from '../../shared/random.ts'
-import { type AutoencoderConfig, spatialStride, temporalStride } from '../networks/autoencoder.ts'
+import { input, sizeOf, trace } from '../graph/graph.ts'
+import * as op from '../graph/ops.ts'
+import { type AutoencoderConfig, spatialStride, temporalStride, tubeSize, tubes } from '../networks/autoencoder.ts'
+import { encode } from '../onnx/encode.ts'
+import { lower } from '../onnx/lower.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
+import { type Films, unitPixels, windowBatch } from '../train/batches.ts'
+import { componentWeights, covarianceOf, principalComponents } from '../train/components.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, trainingLoop } from '../train/loop.ts'
 import { autoencoderObjective } from '../train/objectives.ts'
-import { trainer } from '../train/trainer.ts'
-import { batchQueue } from './batches.ts'
+import { type TrainingState, trainer } from '../train/trainer.ts'
+import { filmSet } from './batches.ts'
 import { type OptimizerName, optimizersOf } from './optimizers.ts'
 import { openRun } from './runs.ts'
 
@@ -20,52 +27,63 @@ export interface AutoencoderRun {
   readonly run: string
   readonly seed: number
   readonly steps: number
+  /** Films to learn from, rendered once. */
+  readonly films: number
   readonly batch: number
+  /** Frames and side of the windows it learns from. */
   readonly frames: number
-  /** Side of the squares it learns from. */
   readonly side: number
   readonly learningRate: number
-  /** Standard deviation of the noise on the latents. */
+  /** Standard deviation of the noise on the latents: what the decoder forgives in a denoiser. */
   readonly noise: number
   readonly optimizer: OptimizerName
   readonly signal: AbortSignal
   readonly point: (point: CurvePoint) => void
+  readonly progress: (line: string) => void
 }
 
+/** Seeds of these films begin here, away from those of latents and of evaluation. */
+const filmSeed = 0x2000000
+
 export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
-  const { config, batch, frames, side, seed, steps, noise } = options
+  const { config, backend, batch, frames, side, seed, steps, noise, signal } = options
   const run = await openRun(options.run)
+  const films = await filmSet({
+    first: filmSeed,
+    count: options.films,
+    frames: 17,
+    side: 64,
+    signal,
+    progress: (done) => options.progress(`rendering films ${done}/${options.films}`),
+  })
+  const state = run.step > 0 ? run.state : await fittedComponents(config, backend, films)
+  if (run.step === 0) await run.save(0, state)
   await using learner = await trainer({
-    backend: options.backend,
+    backend,
     objective: () => autoencoderObjective(config, { batch, frames, height: side, width: side }),
     optimizerOf: optimizersOf(options.optimizer),
+    frozen: ({ name }) => name.startsWith('autoencoder.encoder.'),
     clip: 1,
-    state: run.state,
+    state,
     initial: initialize(seed),
   })
-  await using queue = batchQueue((n) => ({ kind: 'frames', arguments: [(run.step + n) * batch, batch, frames, side] }))
-  const latents = [
-    batch,
-    config.channels,
-    (frames - 1) / temporalStride + 1,
-    side / spatialStride,
-    side / spatialStride,
-  ]
+  const grid = side / spatialStride
+  const latents = [batch, config.channels, (frames - 1) / temporalStride + 1, grid, grid]
   const size = latents.reduce((product, n) => product * n, 1)
   await trainingLoop({
     learner,
     begin: run.step,
     end: steps,
     rates: { peak: options.learningRate, warmup: 50, steps, decay: 0.4 },
-    emaDecay: 0.998,
-    feedsOf: async (step) => {
-      const made = await queue.next()
+    emaDecay: 0.995,
+    feedsOf: (step) => {
+      const window = windowBatch({ films, seed, step, batch, frames, side })
       return {
-        frames: host([batch, frames, side, side, 3], made.frames),
-        weight: host([batch, frames, side, side, 1], made.weight),
+        frames: host([batch, frames, side, side, 3], window.frames),
+        weight: host([batch, frames, side, side, 1], window.weight),
         noise: host(
           latents,
-          gaussian(seed, 7, step * size, size).map((value) => value * noise),
+          gaussian(seed, 0x50000000 + step, 0, size).map((value) => value * noise),
         ),
       }
     },
@@ -73,8 +91,38 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
     saveEvery: 250,
     pointEvery: 50,
     point: run.pointed(options.point),
-    signal: options.signal,
+    signal,
   })
+}
+
+const atOnce = 20
+
+/** The linear map of encoder and decoder, from the covariance of the films' tubes. */
+async function fittedComponents(config: AutoencoderConfig, backend: Backend, films: Films): Promise<TrainingState> {
+  const { frames, side } = films
+  const graph = trace(() => {
+    const all = tubes(input('frames', [atOnce, frames, side, side, 3]))
+    const flat = op.reshape(all, [sizeOf(all.shape) / tubeSize, tubeSize])
+    return { products: op.matmul(op.swapLast(flat), flat), sums: op.sum(flat, [0]) }
+  })
+  await using session = await backend.load({ model: encode(lower(graph, {})) })
+  const clip = frames * side * side * films.channels
+  const covariance = covarianceOf(tubeSize)
+  for (let first = 0; first + atOnce <= films.count; first += atOnce) {
+    const bytes = films.bytes.subarray(first * clip, (first + atOnce) * clip)
+    const pixels = unitPixels({ ...films, count: atOnce, bytes })
+    const { products, sums } = await session.run({ frames: host([atOnce, frames, side, side, 3], pixels) })
+    const count = (atOnce * ((frames + 3) / temporalStride) * side * side) / spatialStride ** 2
+    covariance.add(products?.data as Float32Array, sums?.data as Float32Array, count)
+  }
+  const { mean, matrix } = covariance.result()
+  const weights = componentWeights(principalComponents(matrix, tubeSize, config.channels), mean)
+  return {
+    'autoencoder.encoder.components.weight': weights.encoder.weight,
+    'autoencoder.encoder.components.bias': weights.encoder.bias,
+    'autoencoder.decoder.components.weight': weights.decoder.weight,
+    'autoencoder.decoder.components.bias': weights.decoder.bias,
+  }
 }
 
 const host = (shape: readonly number[], data: Float32Array): HostTensor => ({ dtype: 'float32', shape, data })

@@ -80,16 +80,11 @@ export function stepGraph(
   return { next: terms.reduce((total, term) => op.add(total, term)), estimate: denoised }
 }
 
-/** latents, previous [1, C, h, w]: one group and the one before it, normalised → frames [4, H, W, 3], about −1…1. */
+/** latents, previous [1, C, h, w]: one group and the one before it → frames [4, H, W, 3], about −1…1. */
 export function compileDecoder(model: Model, { channels, height, width }: LatentShape): ModelSource {
-  const { mean, deviation } = model.card.latents
   return source(model, () => {
-    const raw = (x: Value) =>
-      op.add(op.multiply(op.transpose(x, [0, 2, 3, 1]), op.constant([...deviation])), op.constant([...mean]))
-    const group = raw(input('latents', [1, channels, height, width]))
-    // Before the first group there are zeros in the decoder's own units, so a flag takes the mean away again.
-    const before = op.multiply(raw(input('previous', [1, channels, height, width])), input('hasPrevious', [1]))
-    const tubes = scope('autoencoder', () => decodeGroups(model.autoencoder, group, before))
+    const group = (name: string) => op.transpose(input(name, [1, channels, height, width]), [0, 2, 3, 1])
+    const tubes = scope('autoencoder', () => decodeGroups(model.autoencoder, group('latents'), group('previous')))
     const [, tall, wide] = tubes.shape as [number, number, number]
     return { frames: op.transpose(op.reshape(tubes, [tall, wide, temporalStride, 3]), [2, 0, 1, 3]) }
   })

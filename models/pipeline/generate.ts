@@ -209,12 +209,7 @@ async function* decode(
   let first = 0
   for (let index = 0; index < groups; index++) {
     signal.throwIfAborted()
-    const hasPrevious: HostTensor = { dtype: 'float32', shape: [1], data: Float32Array.of(index === 0 ? 0 : 1) }
-    const { frames } = await session.run({
-      latents: group(index),
-      previous: group(Math.max(0, index - 1)),
-      hasPrevious,
-    })
+    const { frames } = await session.run({ latents: group(index), previous: group(index - 1) })
     const values = frames?.data as Float32Array
     requireFinite(values, `decoding group ${index + 1} of ${groups}`)
     const skipped = index === 0 ? temporalStride - 1 : 0
@@ -233,10 +228,11 @@ async function* decode(
   flatness.judge()
 }
 
-/** One latent frame of [C, F, h, w] as [C, h, w]. */
+/** One latent frame of [C, F, h, w] as [C, h, w]; zeros before the first. */
 function planes(latents: Float32Array, { channels, frames, height, width }: LatentShape, index: number): Float32Array {
   const area = height * width
   const out = new Float32Array(channels * area)
+  if (index < 0) return out
   for (let channel = 0; channel < channels; channel++) {
     const from = (channel * frames + index) * area
     out.set(latents.subarray(from, from + area), channel * area)

@@ -1,64 +1,104 @@
 /**
- * Batches of pixels for the autoencoder, straight from the sticker world.
+ * Pixels of the sticker world for training: films rendered once, and windows cut from them.
  *
- * Every sample has a seed of its own, so a run that resumes at step n sees what it would have seen. Held-out triples
- * never appear. Knows no network.
+ * Every film has a seed of its own and every batch is a function of its step, so a run that resumes sees what it would
+ * have seen. Held-out triples never appear. Knows no network and no file.
  */
 
 import { randomStream } from '../../shared/random.ts'
 import { renderClip } from '../world/renderer.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
 
-export interface FrameBatch {
+/** Whole clips as bytes: [count, frames, side, side, 3 colours and, where asked for, the puppet's coverage]. */
+export interface Films {
+  readonly count: number
+  readonly frames: number
+  readonly side: number
+  readonly channels: 3 | 4
+  readonly bytes: Uint8Array
+}
+
+/** Renders films; number n of the set has the seed `first + n`. */
+export function renderFilms(first: number, count: number, frames: number, side: number, channels: 3 | 4): Films {
+  const size = frames * side * side
+  const bytes = new Uint8Array(count * size * channels)
+  for (let index = 0; index < count; index++) {
+    const seed = (first + index) >>> 0
+    const clip = renderClip(sampleAttributes(seed, 'seen'), seed, { frames, height: side, width: side })
+    const masks = channels === 4 ? clip.truth().masks : undefined
+    for (let n = 0; n < size; n++) {
+      const target = (index * size + n) * channels
+      for (let colour = 0; colour < 3; colour++) bytes[target + colour] = clip.pixels[n * 3 + colour] as number
+      if (masks !== undefined) bytes[target + 3] = Math.round(255 * (masks[n] as number))
+    }
+  }
+  return { count, frames, side, channels, bytes }
+}
+
+/** 0…255 to −1…1, colours only: [count, frames, side, side, 3]. */
+export function unitPixels({ bytes, channels }: Films): Float32Array {
+  const out = new Float32Array((bytes.length / channels) * 3)
+  for (let n = 0; n < out.length / 3; n++)
+    for (let colour = 0; colour < 3; colour++)
+      out[n * 3 + colour] = (bytes[n * channels + colour] as number) / 127.5 - 1
+  return out
+}
+
+export interface WindowBatch {
   /** [batch, frames, side, side, 3] in −1…1. */
   readonly frames: Float32Array
-  /** [batch, frames, side, side, 1]: puppets count four times as much as scenery. */
+  /** [batch, frames, side, side, 1]: puppets count five times as much as scenery; mean about one. */
   readonly weight: Float32Array
 }
 
-/**
- * Short windows of clips, cut to squares of `side` around the puppet (mostly) or anywhere; sample n of the run is
- * `first + n`. A convolutional network learns as much from a small square as from a frame, and the puppet is the hard
- * part. `side` = `worldSide` gives whole frames.
- */
-export function frameBatch(first: number, batch: number, frames: number, side: number): FrameBatch {
-  const area = frames * side * side
-  const pixels = new Float32Array(batch * area * 3)
-  const weight = new Float32Array(batch * area)
-  for (let index = 0; index < batch; index++) {
-    const seed = (first + index) >>> 0
-    const random = randomStream(seed, 5)
-    const clip = renderClip(sampleAttributes(seed, 'seen'), seed, { frames, start: random.integer(13) })
-    const { masks, tracks } = clip.truth()
-    const centre = random.chance(0.85) ? tracks[Math.floor(frames / 2)] : undefined
-    const corner = (along: number | undefined) => {
-      const jittered = along === undefined ? random.between(0, worldSide) : along + random.between(-6, 6)
-      return Math.round(Math.min(worldSide - side, Math.max(0, jittered - side / 2)))
-    }
-    const [left, top] = [corner(centre?.x), corner(centre?.y)]
-    for (let n = 0; n < area; n++) {
-      const [frame, row, column] = [Math.floor(n / (side * side)), Math.floor(n / side) % side, n % side]
-      const source = (frame * worldSide + top + row) * worldSide + left + column
-      const target = index * area + n
-      weight[target] = 0.7 + 2.8 * (masks[source] as number)
-      for (let channel = 0; channel < 3; channel++) {
-        pixels[target * 3 + channel] = (clip.pixels[source * 3 + channel] as number) / 127.5 - 1
-      }
-    }
-  }
-  return { frames: pixels, weight }
+export interface WindowOptions {
+  readonly films: Films
+  readonly seed: number
+  readonly step: number
+  readonly batch: number
+  readonly frames: number
+  /** Side of the squares; that of the films gives whole frames. */
+  readonly side: number
 }
 
-const worldSide = 64
-
-/** Whole clips, pixels only; sample n of the set is `first + n`. */
-export function clipBatch(first: number, batch: number, frames: number, side: number): FrameBatch {
-  const size = frames * side * side * 3
-  const pixels = new Float32Array(batch * size)
+/**
+ * Short windows of films, cut to squares around the puppet (mostly) or anywhere. A convolutional network learns as much
+ * from a small square as from a frame, and the puppet is the hard part.
+ */
+export function windowBatch({ films, seed, step, batch, frames, side }: WindowOptions): WindowBatch {
+  const random = randomStream(seed, 0x40000 + step)
+  const out = new Float32Array(batch * frames * side * side * 3)
+  const weight = new Float32Array(batch * frames * side * side)
   for (let index = 0; index < batch; index++) {
-    const seed = (first + index) >>> 0
-    const clip = renderClip(sampleAttributes(seed, 'seen'), seed, { frames, height: side, width: side })
-    for (let n = 0; n < size; n++) pixels[index * size + n] = (clip.pixels[n] as number) / 127.5 - 1
+    const first = random.integer(films.count) * films.frames + random.integer(films.frames - frames + 1)
+    const centre = random.chance(0.85) ? puppetCentre(films, first + (frames >> 1)) : undefined
+    const corner = (along: number | undefined) => {
+      const middle = along === undefined ? random.between(0, films.side) : along + random.between(-6, 6)
+      return Math.round(Math.min(films.side - side, Math.max(0, middle - side / 2)))
+    }
+    const [left, top] = [corner(centre?.x), corner(centre?.y)]
+    for (let n = 0; n < frames * side * side; n++) {
+      const [frame, row, column] = [Math.floor(n / (side * side)), Math.floor(n / side) % side, n % side]
+      const source = (((first + frame) * films.side + top + row) * films.side + left + column) * films.channels
+      const target = index * frames * side * side + n
+      weight[target] = 0.7 + (2.8 * (films.bytes[source + 3] as number)) / 255
+      for (let colour = 0; colour < 3; colour++)
+        out[target * 3 + colour] = (films.bytes[source + colour] as number) / 127.5 - 1
+    }
   }
-  return { frames: pixels, weight: new Float32Array(0) }
+  return { frames: out, weight }
+}
+
+/** Where the puppet is in a frame (counted over all films), or undefined where it is not to be seen. */
+function puppetCentre({ side, channels, bytes }: Films, frame: number): { x: number; y: number } | undefined {
+  let [x, y, count] = [0, 0, 0]
+  for (let row = 0; row < side; row += 2) {
+    for (let column = 0; column < side; column += 2) {
+      if ((bytes[((frame * side + row) * side + column) * channels + 3] as number) < 128) continue
+      x += column
+      y += row
+      count++
+    }
+  }
+  return count === 0 ? undefined : { x: x / count, y: y / count }
 }

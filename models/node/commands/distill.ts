@@ -9,11 +9,11 @@ import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
-import { type ChannelStatistics, latentSet } from '../latents.ts'
+import { latentSet } from '../latents.ts'
 import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
-import { openRun } from '../runs.ts'
+import { averaged, openRun } from '../runs.ts'
 import { stageNames, trainStudent } from '../train-student.ts'
-import { averaged, reporter } from './train.ts'
+import { reporter } from './train.ts'
 
 export const distillCommand: Command = {
   summary: 'Distil a trained denoiser into a student of few steps; stages resume from their checkpoints.',
@@ -35,7 +35,6 @@ export const distillCommand: Command = {
 }
 
 interface Facts {
-  readonly statistics: ChannelStatistics
   readonly size: DitSize
   readonly clips: number
 }
@@ -47,7 +46,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
   const teacher = await openRun(given.text('teacher') ?? 'denoiser')
   const facts = factsOf(teacher.facts)
   const backend = nodeBackend()
-  const { set } = await latentSet({
+  const set = await latentSet({
     config: autoencoderSizes.stickers,
     parameters: averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state),
     backend,
@@ -83,7 +82,7 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
   const { from, to } = range(given)
   const name = stageNames({ run: given.text('run') ?? 'student', from, to }).at(-1) as string
   const run = await openRun(name)
-  const { statistics, size, clips } = factsOf(run.facts)
+  const { size, clips } = factsOf(run.facts)
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
   const weights = {
@@ -97,7 +96,6 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
       summary: `Stickers from text in ${to} steps, one evaluation each.`,
       size,
       guided: true,
-      statistics,
       steps: { values: [to], min: to, max: to, default: to },
       guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 3 },
       sampler: 'ddim',
@@ -128,7 +126,7 @@ function range(given: Arguments): { readonly from: number; readonly to: number }
 }
 
 function factsOf(facts: Readonly<Record<string, unknown>>): Facts {
-  if (facts.statistics === undefined)
+  if (facts.size === undefined)
     throw new GenerationError('not_found', 'distill: the run has no checkpoint; run “zoetrope train denoiser” first')
   return facts as unknown as Facts
 }

@@ -10,14 +10,13 @@ import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import type { CurvePoint } from '../../train/loop.ts'
 import { curveSvg } from '../../train/plot.ts'
-import type { TrainingState } from '../../train/trainer.ts'
 import { nodeBackend } from '../backend.ts'
 import { writeAtomically } from '../checkpoints.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
-import { type ChannelStatistics, latentSet } from '../latents.ts'
+import { latentSet } from '../latents.ts'
 import { optimizerNames } from '../optimizers.ts'
 import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
-import { openRun } from '../runs.ts'
+import { averaged, openRun } from '../runs.ts'
 import { trainAutoencoder } from '../train-autoencoder.ts'
 import { trainDenoiser } from '../train-denoiser.ts'
 
@@ -32,7 +31,7 @@ export const trainCommand: Command = {
     steps: { kind: 'number', value: 'N', help: 'steps in all (autoencoder 8000, denoiser 20000)' },
     images: { kind: 'number', value: 'N', help: 'denoiser: how many of them learn from pictures alone (a tenth)' },
     batch: { kind: 'number', value: 'N', help: 'samples in a step (24)' },
-    clips: { kind: 'number', value: 'N', help: 'denoiser: clips in the latent set (20000)' },
+    clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 2000, denoiser 20000)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
     side: { kind: 'number', value: 'N', help: 'autoencoder: side of the squares it learns from (40)' },
     rate: { kind: 'number', value: 'R', help: 'peak learning rate (0.002)' },
@@ -59,13 +58,15 @@ async function autoencoder(given: Arguments, surroundings: Surroundings): Promis
     seed: given.number('seed') ?? 1,
     steps: given.number('steps') ?? 8000,
     batch: given.number('batch') ?? 24,
+    films: given.number('clips') ?? 2000,
     frames: 5,
     side: given.number('side') ?? 40,
     learningRate: given.number('rate') ?? 0.002,
-    noise: 0.04,
+    noise: 0.1,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
     signal: surroundings.signal,
     point: reporter(given.number('steps') ?? 8000, surroundings),
+    progress: surroundings.show,
   })
 }
 
@@ -75,7 +76,7 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
   const encoder = given.text('autoencoder') ?? 'autoencoder'
   const count = given.number('clips') ?? 20000
   const backend = nodeBackend()
-  const { set, statistics } = await latentSet({
+  const set = await latentSet({
     config: autoencoderSizes.stickers,
     parameters: averaged((await openRun(encoder)).state),
     backend,
@@ -112,7 +113,7 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     weighting: oneOf('--weighting', given.text('weighting') ?? 'velocity', lossWeightings),
     emaDecay: 0.999,
     decay: given.number('decay') ?? 0.3,
-    facts: { statistics, size, clips: count },
+    facts: { size, clips: count },
     signal,
     point: reporter(steps, surroundings),
   })
@@ -123,7 +124,7 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
   const weights = await releaseWeights(autoencoderFile, auto.state, ['autoencoder.'])
   if (target === 'autoencoder') return say(`wrote ${weights.file} (${weights.bytes} bytes)`)
   const run = await openRun(given.text('run') ?? 'denoiser')
-  const { statistics, size, clips } = run.facts as { statistics: ChannelStatistics; size: string; clips: number }
+  const { size, clips } = run.facts as { size: string; clips: number }
   const id = `zt-${size}-teacher`
   const denoiserWeights = await releaseWeights(`${id}.safetensors`, run.state, ['dit.', 'text.'])
   const card = await releaseCard(
@@ -133,7 +134,6 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
       summary: 'Stickers from text: the many-step teacher.',
       size,
       guided: false,
-      statistics,
       steps: { min: 1, max: 256, default: 32 },
       guidance: { min: 1, max: 10, default: 3 },
       sampler: 'dpm2m',
@@ -152,17 +152,6 @@ async function plot(target: string, given: Arguments, { say }: Surroundings): Pr
   const names = Object.keys(run.curve[0]?.scalars ?? {}).filter((name) => name !== 'gradientNorm')
   await writeAtomically(path, curveSvg(`${given.text('run') ?? target}: ${run.step} steps`, run.curve, names))
   say(`wrote ${path}`)
-}
-
-/** The averaged parameters of a state, under their own names. */
-export function averaged(state: TrainingState): TrainingState {
-  const names = Object.keys(state).filter((name) => name.endsWith('@ema'))
-  if (names.length === 0)
-    throw new GenerationError(
-      'not_found',
-      'autoencoder: there is no checkpoint of it; run “zoetrope train autoencoder” first',
-    )
-  return Object.fromEntries(names.map((name) => [name.slice(0, -'@ema'.length), state[name] as Float32Array]))
 }
 
 /** Prints a line per point, with the time left. */
