@@ -10,7 +10,8 @@ import type { Backend, HostTensor, ModelSource, Session } from '../pipeline/back
 export interface NodeBackendOptions {
   /** Threads inside one operator; all cores when left out. */
   readonly threads?: number
-  readonly provider?: 'cpu' | 'webgpu'
+  /** `cuda` needs the runtime's CUDA libraries, which its install step fetches when asked to (docs/node.md). */
+  readonly provider?: 'cpu' | 'webgpu' | 'cuda'
   /** `all` costs start-up time and pays off over many runs. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all'
 }
