@@ -28,6 +28,8 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
       return () => timers.delete(timer)
     },
     advance: async (milliseconds) => {
+      // What was begun before must see the time it began at.
+      await settled()
       const until = now + milliseconds
       for (let timer = due(until); timer !== undefined; timer = due(until)) {
         timers.delete(timer)

@@ -14,7 +14,7 @@ import { problemResponse } from './problem.ts'
 
 export interface Listener {
   readonly port: number
-  /** Takes no more requests and ends those that are open. */
+  /** Takes no more connections, lets answers out, and ends within seconds. */
   readonly close: () => Promise<void>
 }
 
@@ -26,6 +26,7 @@ export interface ListenOptions {
 
 export type Handler = (request: Request) => Response | Promise<Response>
 
+const closingGrace = 2000
 const hostPattern = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 
 /**
@@ -34,7 +35,7 @@ const hostPattern = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
  */
 export async function listen(handler: Handler, { host, port }: ListenOptions): Promise<Listener> {
   const server = createServer({ requestTimeout: 120_000, headersTimeout: 15_000 }, (incoming, outgoing) => {
-    answer(handler, incoming, outgoing).catch(() => outgoing.destroy())
+    answer(handler, incoming, outgoing, () => server.listening).catch(() => outgoing.destroy())
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(addressError(error, host, port)))
@@ -44,8 +45,13 @@ export async function listen(handler: Handler, { host, port }: ListenOptions): P
     port: (server.address() as AddressInfo).port,
     close: () =>
       new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
+        // Answers in flight are let out; a connection that says nothing more is not waited for.
+        const grace = setTimeout(() => server.closeAllConnections(), closingGrace)
+        server.close(() => {
+          clearTimeout(grace)
+          resolve()
+        })
+        server.closeIdleConnections()
       }),
   }
 }
@@ -58,7 +64,12 @@ function addressError(error: NodeJS.ErrnoException, host: string, port: number):
   })
 }
 
-async function answer(handler: Handler, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+async function answer(
+  handler: Handler,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  listening: () => boolean,
+): Promise<void> {
   const gone = new AbortController()
   outgoing.once('close', () => gone.abort())
   const request = requestOf(incoming, gone.signal)
@@ -66,7 +77,7 @@ async function answer(handler: Handler, incoming: IncomingMessage, outgoing: Ser
   outgoing.statusCode = response.status
   for (const [name, value] of response.headers) outgoing.setHeader(name, value)
   // What of the body was not read must not be taken for the next request.
-  if (!incoming.complete) outgoing.setHeader('connection', 'close')
+  if (!incoming.complete || !listening()) outgoing.setHeader('connection', 'close')
   if (response.body === null || incoming.method === 'HEAD') {
     await response.body?.cancel()
     outgoing.end()

@@ -28,7 +28,8 @@ export interface PredictionRouteOptions {
 const bodySchema = v.strictObject({
   version: v.optional(v.string()),
   model: v.optional(v.string()),
-  input: v.unknown(),
+  // Whatever it is, inputs.ts judges it.
+  input: v.optional(v.unknown()),
   webhook: v.optional(v.string()),
   webhook_events_filter: v.optional(v.array(v.picklist(webhookEvents))),
   // Older clients say they want a stream; every prediction has one.
