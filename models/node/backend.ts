@@ -4,6 +4,7 @@
  * Knows nothing of networks. Host tensors are handed over without a copy; outputs named in `into` are written in place.
  */
 
+import './quiet-runtime.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { Backend, HostTensor, ModelSource, Session } from '../pipeline/backend.ts'
 
