@@ -43,7 +43,8 @@ async function serve(given: Arguments, { signal, say, emit }: Surroundings): Pro
   const node = await startNode({
     ...optionsOf(given),
     token,
-    complain: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
+    // Also under --json: what nobody foresaw must not be lost.
+    complain: (error) => process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`),
   })
   const models = node.catalog.models.map(({ card }) => card.id)
   say(`${node.url}  (${models.join(', ') || 'no model is released yet, so every prediction is refused'})`)
