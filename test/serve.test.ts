@@ -120,7 +120,7 @@ describe('a node that is left', () => {
     await Promise.all(callers)
     await Promise.all(callers.map((_, index) => put(url, String(index + 1), 'wait')))
     // Idle connections of this process's own pool are still there; they are no leak of the node.
-    await expect.poll(open, { timeout: 20_000 }).toBeLessThanOrEqual(before + 2)
+    await expect.poll(open, { timeout: 60_000 }).toBeLessThanOrEqual(before + 2)
   })
 })
 
@@ -129,7 +129,7 @@ describe('Ctrl-C', () => {
     const { child, url } = await served()
     const long = { model: 'zt-toy', input: { ...input, num_inference_steps: 64, num_frames: 17, size: '64x64' } }
     const waiting = call(url, 'long', 'PUT', long, 'wait')
-    await expect.poll(async () => (await call(url, 'long')).status).toBe('processing')
+    await expect.poll(async () => (await call(url, 'long')).status, { timeout: 30_000 }).toBe('processing')
     const code = ended(child, 'SIGINT')
     expect((await waiting).status).toBe('canceled')
     expect(await code).toBe(130)

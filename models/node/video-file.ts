@@ -11,6 +11,7 @@ import sharp from 'sharp'
 import { GenerationError } from '../../shared/errors.ts'
 import { writeAtomically } from './checkpoints.ts'
 import { h264 } from './h264.ts'
+import { clearTimes } from './mp4-times.ts'
 
 /** A video in memory: pixels [frames, height, width, 3]. */
 export interface PixelVideo {
@@ -79,6 +80,7 @@ async function encodeMp4({ frames, height, width, fps, pixels }: PixelVideo): Pr
   encoder.finalize()
   const bytes = Uint8Array.from(encoder.FS.readFile(encoder.outputFilename))
   encoder.delete()
+  clearTimes(bytes)
   return bytes
 }
 

@@ -4,6 +4,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type NodeBackendOptions, nodeBackend } from '../backend.ts'
@@ -30,7 +31,7 @@ export const serveCommand: Command = {
     models: { kind: 'text', value: 'ID,…', help: 'which models (all that are released)' },
     folder: { kind: 'text', value: 'DIR', help: 'where cards/ and weights/ are (those of this package)' },
     provider: { kind: 'text', value: 'NAME', help: `execution provider: ${providers.join(', ')} (cpu)` },
-    threads: { kind: 'number', value: 'N', help: 'threads inside one operator (all cores)' },
+    threads: { kind: 'number', value: 'N', help: 'threads inside one operator (the cores divided by the slots)' },
     'allow-hosts': { kind: 'text', value: 'NAME,…', help: 'names besides loopback that requests may call it by' },
     webhooks: { kind: 'text', value: 'PREFIX,…', help: 'what webhook addresses may begin with (none)' },
   },
@@ -81,8 +82,9 @@ function backendOptions(given: Arguments): NodeBackendOptions {
   if (provider === undefined) {
     throw new GenerationError('invalid_parameter', `--provider: got ${name}, allowed are ${providers.join(', ')}`)
   }
-  const threads = whole(given, 'threads', 1, 1024)
-  return { provider, ...(threads === undefined ? {} : { threads }) }
+  // Slots share the cores: each taking all of them would only make them wait for each other.
+  const share = Math.max(1, Math.floor(availableParallelism() / (whole(given, 'slots', 1, 64) ?? 1)))
+  return { provider, threads: whole(given, 'threads', 1, 1024) ?? share }
 }
 
 function prefixesOf(given: Arguments): readonly string[] {

@@ -175,6 +175,23 @@ describe('a split run', () => {
     await predict({ init_latent: await upload(bytes), envelope })
   })
 
+  for (const [model, step] of [
+    ['zt-toy', 2],
+    ['zt-toy', 4],
+    ['zt-toy-multistep', 3],
+  ] as const) {
+    it(`of ${model} kept after step ${step} on the way to a video changes nothing of the video`, async () => {
+      const [plain, kept] = [await predict({}, model), await predict({ keep_step: step }, model)]
+      expect((await bytesOf(kept)).equals(await bytesOf(plain))).toBe(true)
+      expect(kept.logs.replaceAll(/\[.*\]/g, '')).toBe(plain.logs.replaceAll(/\[.*\]/g, ''))
+      const [video, latents] = kept.output_metadata?.outputs ?? []
+      expect([video?.variant, latents?.variant, latents?.envelope?.step]).toEqual(['video', 'latent', step])
+      expect(kept.output).toBe(video?.url)
+      const half = await predict({ output_format: 'latents', ...(step === 4 ? {} : { stop_step: step }) }, model)
+      expect(latents?.sha256).toBe(half.output_metadata?.outputs[0]?.sha256)
+    })
+  }
+
   const sample = Buffer.alloc(16 * 2 * 4 * 4 * 4)
   const facts = { kind: 'zt.latent.v1', family: 'zt.toy16', shape: [1, 16, 2, 4, 4], dtype: 'f32', step: 1, steps: 4 }
   const refusals: Readonly<Record<string, readonly [input: (url: string) => object, message: string]>> = {
@@ -191,6 +208,7 @@ describe('a split run', () => {
       'family is other, allowed is zt.toy16',
     ],
     'that stops at no step': [() => ({ stop_step: 5 }), 'this plan can be left at 1, 2, 3, 4'],
+    'that keeps the latents of a step it does not take': [() => ({ keep_step: 5 }), 'kept after 1, 2, 3, 4'],
     'that stops early and wants a video': [() => ({ stop_step: 2, output_format: 'mp4' }), 'leave output_format out'],
   }
   for (const [name, [input, message]] of Object.entries(refusals)) {
@@ -215,14 +233,21 @@ describe('a split run', () => {
 describe('cancelling', () => {
   it('during a step stops the run after that step', async () => {
     const first = watch.steps
+    const { cancel } = node.predictions
     const asked = vi.spyOn(node.predictions, 'cancel')
+    const heard = new Promise<void>((resolve) => {
+      asked.mockImplementation((prediction) => {
+        cancel(prediction)
+        resolve()
+      })
+    })
     let canceled: Promise<Response> | undefined
     watch.onStep = async (step) => {
       if (step !== first + 3) return
       const { id } = (node.predictions.list(undefined, 1).results[0] as Prediction).order
       canceled = call(`/predictions/${id}/cancel`, { method: 'POST' })
       // The step lasts until the node has heard of it.
-      await vi.waitUntil(() => asked.mock.calls.length === 1, { interval: 1 })
+      await heard
     }
     const body = JSON.stringify({ model: 'zt-toy', input: { prompt, num_inference_steps: 64 } })
     const waited = (await (await call('/predictions', { method: 'POST', body })).json()) as PredictionObject

@@ -13,10 +13,11 @@ import { receiptOf } from '../commands/generate.ts'
 import type { PixelVideo } from '../video-file.ts'
 import type { ServedModel } from './catalog.ts'
 import { type Clock, timestamp } from './clock.ts'
+import { type Encoder, encoder } from './encoder.ts'
 import { type FileStore, hour, type StoredFile } from './files.ts'
 import type { Job } from './inputs.ts'
 import { envelopeOf, latentBytes } from './latent-file.ts'
-import { contentTypes, encodeFrames, type MadeFormat, requireFormat } from './outputs.ts'
+import { contentTypes, type MadeFormat, requireFormat } from './outputs.ts'
 import type { OutputFacts, OutputMetadata } from './prediction.ts'
 import type { Execute, Report } from './predictions.ts'
 
@@ -34,6 +35,7 @@ export interface Engine extends AsyncDisposable {
 
 export function engine(options: EngineOptions): Engine {
   const runners = new Map<string, Runner>()
+  const encoding = encoder()
   const runnerOf = async (model: ServedModel, slot: number): Promise<Runner> => {
     const key = `${slot} ${model.card.id}`
     const known = runners.get(key)
@@ -47,14 +49,16 @@ export function engine(options: EngineOptions): Engine {
       report.line(`seed ${job.request.seed}`)
       const running = await runnerOf(job.model, slot)
       const made: Made[] = []
-      for (const request of requestsOf(job.request))
-        made.push(await make({ running, job, request, signal, report, made }))
+      for (const request of requestsOf(job.request)) {
+        made.push(await make({ running, encoding, job, request, signal, report, before: made.length }))
+      }
       return publish(made, job, origin, options)
     },
     embed: async (model, slot, texts) => (await runnerOf(model, slot)).embed(texts),
     [Symbol.asyncDispose]: async () => {
       for (const each of runners.values()) await each[Symbol.asyncDispose]()
       runners.clear()
+      await encoding[Symbol.asyncDispose]()
     },
   }
 }
@@ -68,45 +72,58 @@ interface Made {
   readonly request: EffectiveRequest
   readonly format: MadeFormat
   readonly bytes: Uint8Array
-  /** Kept where they are the output. */
+  /** Of latents, what they are. */
   readonly latents?: Latents
+  /** What was kept on the way. */
+  readonly kept?: Latents
 }
 
 interface Making {
   readonly running: Runner
+  readonly encoding: Encoder
   readonly job: Job
   readonly request: EffectiveRequest
   readonly signal: AbortSignal
   readonly report: Report
-  /** Outputs before this one, for the progress of all. */
-  readonly made: readonly Made[]
+  /** Outputs made before this one, for the progress of all. */
+  readonly before: number
 }
 
 async function make(making: Making): Promise<Made> {
-  const { running, job, request, signal } = making
+  const { running, encoding, job, request, signal } = making
   const format = request.output_format
   requireFormat(format)
-  const latents = await denoise(making)
-  if (format === 'latents') return { request, format, latents, bytes: latentBytes(latents.data, job.latentDType) }
+  const { latents, ...kept } = await denoise(making)
+  if (format === 'latents')
+    return { request, format, latents, bytes: latentBytes(latents.data, job.latentDType), ...kept }
   const video = blank(request)
   for await (const event of running.decode(request, latents, signal)) {
     if (event.type === 'part') video.pixels.set(event.part.pixels, event.part.first * video.height * video.width * 3)
   }
-  signal.throwIfAborted()
-  return { request, format, bytes: await encodeFrames(video, format) }
+  return { request, format, bytes: await encoding.encode(video, format, signal), ...kept }
 }
 
-async function denoise({ running, job, request, signal, report, made }: Making): Promise<Latents> {
+/** The run, in two parts where latents are to be kept between them; together they do what the whole does. */
+async function denoise(making: Making): Promise<{ latents: Latents; kept?: Latents }> {
+  const { split, keepStep } = making.job
+  if (keepStep === undefined) return { latents: await denoisePart(making, split) }
+  const kept = await denoisePart(making, { ...split, until: keepStep })
+  if (keepStep === (split.until ?? kept.steps)) return { latents: kept, kept }
+  const rest = { ...split, from: { data: kept.data, step: kept.step } }
+  return { latents: await denoisePart(making, rest), kept }
+}
+
+async function denoisePart({ running, job, request, signal, report, before }: Making, part: Split): Promise<Latents> {
   const [start, perOutput] = [job.split.from?.step ?? 0, stepsOf(job.split, request)]
-  const before = made.length * perOutput
-  const all = job.request.n * perOutput
-  if (all > 0) report.step(before, all)
-  const events = running.denoise(request, signal, job.split)
+  const begins = part.from?.step ?? 0
+  const [done, all] = [before * perOutput - start, job.request.n * perOutput]
+  if (all > 0 && begins === start) report.step(done + begins, all)
+  const events = running.denoise(request, signal, part)
   for (;;) {
-    const { done, value } = await events.next()
-    if (done) return value
-    if (value.type === 'warning' && made.length === 0) report.line(`warning: ${value.message}`)
-    if (value.type === 'progress' && value.step !== undefined) report.step(before + value.step - start, all)
+    const { done: ended, value } = await events.next()
+    if (ended) return value
+    if (value.type === 'warning' && before === 0 && begins === start) report.line(`warning: ${value.message}`)
+    if (value.type === 'progress' && value.step !== undefined) report.step(done + value.step, all)
   }
 }
 
@@ -125,18 +142,25 @@ async function publish(
   origin: string,
   { backend, files, clock }: EngineOptions,
 ): Promise<OutputMetadata> {
-  const stored = made.map(({ request, format, bytes }) =>
-    files.add({
-      name: `${request.model}-${request.seed}.${extensions[format]}`,
-      contentType: contentTypes[format],
-      bytes,
-      lifetime: hour,
-    }),
-  )
-  const outputs = made.map((each, index) =>
-    factsOf(each, index, job, stored[index] as StoredFile, origin, files, clock.now()),
-  )
-  return { outputs, receipt: await receipt(job, backend, outputs) }
+  const now = clock.now()
+  const facts = (each: Made, index: number) => {
+    const { request, format, bytes } = each
+    const name = `${request.model}-${request.seed}.${extensions[format]}`
+    const file = files.add({ name, contentType: contentTypes[format], bytes, lifetime: hour })
+    return factsOf(each, index, job, file, files.downloadUrl(origin, file), now)
+  }
+  const outputs = made.map(facts)
+  const kept = made.map((each, index) => ({ latents: keptOf(each, job), index })).filter(({ latents }) => latents)
+  return {
+    outputs: [...outputs, ...kept.map(({ latents, index }) => facts(latents as Made, index))],
+    receipt: await receipt(job, backend, outputs),
+  }
+}
+
+/** The latents kept on the way as an output of their own. */
+function keptOf({ request, kept }: Made, { latentDType: dtype }: Job): Made | undefined {
+  if (kept === undefined) return undefined
+  return { request, format: 'latents', latents: kept, bytes: latentBytes(kept.data, dtype) }
 }
 
 const extensions: Readonly<Record<MadeFormat, string>> = {
@@ -155,8 +179,7 @@ function factsOf(
   index: number,
   { model, latentDType: dtype }: Job,
   file: StoredFile,
-  origin: string,
-  files: FileStore,
+  url: string,
   now: number,
 ): OutputFacts {
   return {
@@ -164,7 +187,7 @@ function factsOf(
     variant: variants[format] ?? 'video',
     format,
     content_type: file.contentType,
-    url: files.downloadUrl(origin, file),
+    url,
     bytes: bytes.length,
     sha256: file.sha256,
     width: request.width,

@@ -11,7 +11,7 @@ import { type EffectiveRequest, effectiveRequest } from '../../../shared/generat
 import { latentShape } from '../../../shared/video.ts'
 import { spatialStride, temporalStride } from '../../networks/autoencoder.ts'
 import { planOf } from '../../pipeline/generate.ts'
-import { rangeOf, requireFit, type Split } from '../../pipeline/split.ts'
+import { cuts, type Range, rangeOf, requireFit, type Split } from '../../pipeline/split.ts'
 import type { ServedModel } from './catalog.ts'
 import { type FileStore, fileIdOf } from './files.ts'
 import { checkEnvelope, envelopeSchema, type LatentDType, latentDTypes, latentsOf } from './latent-file.ts'
@@ -22,6 +22,8 @@ export interface Job {
   readonly model: ServedModel
   readonly request: EffectiveRequest
   readonly split: Split
+  /** Rows after which the latents are kept beside the output. */
+  readonly keepStep?: number
   readonly latentDType: LatentDType
 }
 
@@ -34,6 +36,7 @@ const ownFields = {
   envelope: v.optional(v.union([envelopeSchema, v.pipe(v.string(), v.parseJson(), envelopeSchema)])),
   start_step: v.optional(step),
   stop_step: v.optional(step),
+  keep_step: v.optional(step),
   latent_dtype: v.optional(v.picklist(latentDTypes)),
   scheduler: v.optional(v.string()),
   model: v.optional(v.string()),
@@ -56,8 +59,21 @@ export function readJob(model: ServedModel, input: unknown, files: FileStore, se
   requireFormat(request.output_format)
   const split = splitOf(model, request, own, files)
   // Refused now rather than after the prediction has been accepted.
-  rangeOf(planOf(request), split)
-  return { model, request, split, latentDType: own.latent_dtype ?? 'f32' }
+  const { start, stop } = rangeOf(planOf(request), split)
+  const keep = keptStep(own.keep_step, { start, stop }, request)
+  return { model, request, split, ...keep, latentDType: own.latent_dtype ?? 'f32' }
+}
+
+/** The step to keep latents of: one where the plan may be cut, within the run. */
+function keptStep(step: number | undefined, { start, stop }: Range, request: EffectiveRequest): { keepStep?: number } {
+  if (step === undefined) return {}
+  const allowed = cuts(planOf(request)).filter((each) => each > start && each <= stop)
+  if (allowed.includes(step)) return { keepStep: step }
+  throw new GenerationError(
+    'invalid_parameter',
+    `keep_step: got ${step}, latents of this run can be kept after ${allowed.join(', ') || 'none of its steps'}`,
+    { pointer: '/keep_step' },
+  )
 }
 
 function separated(input: unknown): { own: OwnFields; rest: Record<string, unknown> } {

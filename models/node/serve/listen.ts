@@ -27,6 +27,8 @@ export interface ListenOptions {
 export type Handler = (request: Request) => Response | Promise<Response>
 
 const closingGrace = 2000
+// Longer than callers keep a connection: one that closes as they write looks to them like a lost answer.
+const limits = { requestTimeout: 120_000, headersTimeout: 15_000, keepAliveTimeout: 75_000 } as const
 const hostPattern = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 
 /**
@@ -34,7 +36,7 @@ const hostPattern = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
  * @throws GenerationError invalid_parameter where the address cannot be had.
  */
 export async function listen(handler: Handler, { host, port }: ListenOptions): Promise<Listener> {
-  const server = createServer({ requestTimeout: 120_000, headersTimeout: 15_000 }, (incoming, outgoing) => {
+  const server = createServer(limits, (incoming, outgoing) => {
     answer(handler, incoming, outgoing, () => server.listening).catch(() => outgoing.destroy())
   })
   await new Promise<void>((resolve, reject) => {

@@ -63,5 +63,6 @@ const latentProperties: Readonly<Record<string, Property>> = {
   envelope: { type: 'object', description: 'the facts of init_latent, checked against the request' },
   start_step: { type: 'integer', minimum: 0, description: 'steps that init_latent has behind it' },
   stop_step: { type: 'integer', minimum: 1, description: 'steps done in all when the run stops; gives latents' },
+  keep_step: { type: 'integer', minimum: 1, description: 'steps after which the latents are kept beside the output' },
   latent_dtype: { type: 'string', enum: latentDTypes, default: 'f32' },
 }

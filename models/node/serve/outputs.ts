@@ -21,6 +21,8 @@ export const contentTypes = {
 } as const satisfies Partial<Record<OutputFormat, string>>
 
 export type MadeFormat = keyof typeof contentTypes
+/** Formats that hold frames. */
+export type FrameFormat = Exclude<MadeFormat, 'latents'>
 
 /** @throws GenerationError format_unavailable listing what there is. */
 export function requireFormat(format: OutputFormat): asserts format is MadeFormat {
@@ -32,7 +34,7 @@ export function requireFormat(format: OutputFormat): asserts format is MadeForma
 }
 
 /** Frames in a file of the format. */
-export function encodeFrames(video: PixelVideo, format: Exclude<MadeFormat, 'latents'>): Promise<Uint8Array> {
+export function encodeFrames(video: PixelVideo, format: FrameFormat): Promise<Uint8Array> {
   return format === 'frames' ? zipOfFrames(video) : encodeVideo(video, `.${format}`)
 }
 

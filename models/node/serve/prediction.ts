@@ -37,6 +37,7 @@ export interface OutputFacts {
 
 /** What Replicate has no place for: facts of the files, and how they came about. */
 export interface OutputMetadata {
+  /** The outputs in order, then what was kept beside them (`keep_step`). */
   readonly outputs: readonly OutputFacts[]
   readonly receipt: Receipt
 }
@@ -108,7 +109,8 @@ export function log(prediction: Prediction, text: string): void {
 export function predictionObject({ order, state }: Prediction) {
   const { id, job, input, origin, webhook, createdAt, deadline, streamKey } = order
   const { model } = job
-  const urls = state.outputs?.outputs.map(({ url }) => url)
+  // Latents kept beside the outputs come after them, and are no output.
+  const urls = state.outputs?.outputs.slice(0, job.request?.n).map(({ url }) => url)
   return {
     id,
     model: `zoetrope/${model.card.id}`,

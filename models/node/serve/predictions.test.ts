@@ -1,25 +1,14 @@
 import fc from 'fast-check'
+import Replicate from 'replicate'
 import { describe, expect, it } from 'vitest'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type ManualClock, manualClock, settled } from '../../../test/manual-clock.ts'
-import { stage } from '../../../test/stage.ts'
+import { type Stage, stage, stagedNode, stagedToken } from '../../../test/stage.ts'
 import type { Status } from './prediction.ts'
 import { type NewPrediction, type Predictions, predictions } from './predictions.ts'
 import { slots } from './slots.ts'
 
 const limits = { slots: 2, queue: 2 } as const
-
-function subject(alter: (all: Predictions) => Predictions = (all) => all) {
-  const [clock, acts] = [manualClock(), stage()]
-  const all = predictions({
-    clock,
-    slots: slots(limits.slots, limits.queue),
-    execute: acts.execute,
-    watch: () => {},
-    complain: () => {},
-  })
-  return { clock, stage: acts, all: alter(all) }
-}
 
 const order = (cancelAfter?: number): NewPrediction =>
   ({
@@ -44,7 +33,7 @@ class Reference {
     return [...this.known].filter(([, each]) => each.status === status).map(([id]) => id)
   }
 
-  put(id: string, body: number, deadline: number | undefined): 'made' | 'known' | 'reused' | 'full' {
+  put(id: string, body: number, deadline: number | undefined): Outcome {
     const known = this.known.get(id)
     if (known !== undefined) return known.body === body ? 'known' : 'reused'
     if (this.of('starting').length + this.of('processing').length >= limits.slots + limits.queue) return 'full'
@@ -98,24 +87,79 @@ const command = fc.oneof(
 )
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never
 
+/** The same predictions, reached in this process or through HTTP. */
+interface Driver {
+  readonly put: (id: string, body: number, cancelAfter: number | undefined) => Promise<Outcome>
+  readonly cancel: (id: string) => Promise<void>
+  readonly status: (id: string) => Promise<Status>
+  readonly clock: ManualClock
+  readonly stage: Stage
+  /** How the service itself is looked at: what has run, what is final. */
+  readonly all: Predictions
+}
+
+function inProcess(alter: (all: Predictions) => Predictions = (all) => all): Driver {
+  const [clock, acts] = [manualClock(), stage()]
+  const all = alter(
+    predictions({
+      clock,
+      slots: slots(limits.slots, limits.queue),
+      execute: acts.execute,
+      watch: () => {},
+      complain: () => {},
+    }),
+  )
+  return {
+    put: async (id, body, cancelAfter) => outcome(() => all.put(id, body, () => order(cancelAfter)).created),
+    cancel: async (id) => all.cancel(all.get(id)),
+    status: async (id) => all.get(id).state.status,
+    clock,
+    stage: acts,
+    all,
+  }
+}
+
+/** By the stock client, over a socket. */
+async function byClient(): Promise<Driver> {
+  const { node, clock, stage: acts } = await stagedNode(limits)
+  const client = new Replicate({ auth: stagedToken, baseUrl: `${node.url}/v1` })
+  const outcomes: Readonly<Record<number, Outcome>> = { 200: 'known', 201: 'made', 409: 'full', 422: 'reused' }
+  return {
+    put: async (id, body, cancelAfter) => {
+      const headers = cancelAfter === undefined ? {} : { 'Cancel-After': `${cancelAfter / 1000}s` }
+      const data = { model: 'zt-toy', input: { prompt: 'a red ball', seed: body } }
+      const answer = await client
+        .request(`/predictions/${id}`, { method: 'PUT', headers, data })
+        .catch((error: { response: Response }) => error.response)
+      return outcomes[answer.status] as Outcome
+    },
+    cancel: async (id) => {
+      await client.predictions.cancel(id)
+    },
+    status: async (id) => (await client.predictions.get(id)).status as Status,
+    clock,
+    stage: acts,
+    all: { ...node.predictions, close: node.close },
+  }
+}
+
 /** Runs the commands on both and compares after each. */
-async function agrees(commands: readonly Command[], alter?: (all: Predictions) => Predictions): Promise<void> {
-  const { clock, stage: acts, all } = subject(alter)
+async function agrees(commands: readonly Command[], driver: Driver): Promise<void> {
+  const { clock, all } = driver
   const reference = new Reference()
   const ended = new Map<string, object>()
   for (const each of commands) {
-    await perform(each, reference, all, acts, clock)
+    await perform(each, reference, driver)
     await settled()
-    const statuses = Object.fromEntries([...reference.known.keys()].map((name) => [name, all.get(name).state.status]))
-    expect(statuses).toEqual(Object.fromEntries([...reference.known].map(([name, { status }]) => [name, status])))
-    expect(all.executions()).toBe(reference.executions)
-    for (const name of reference.known.keys()) {
+    for (const [name, { status }] of reference.known) {
+      expect([name, await driver.status(name)]).toEqual([name, status])
       const { state } = all.get(name)
       if (state.completedAt === undefined) continue
       // Terminal is for ever: the very object must stay.
       expect(ended.get(name) ?? state).toBe(state)
       ended.set(name, state)
     }
+    expect(all.executions()).toBe(reference.executions)
   }
   await all.close()
   expect(clock.pending()).toBe(0)
@@ -125,19 +169,17 @@ async function agrees(commands: readonly Command[], alter?: (all: Predictions) =
 async function perform(
   each: Command,
   reference: Reference,
-  all: Predictions,
-  acts: ReturnType<typeof stage>,
-  clock: ManualClock,
+  { put, cancel, clock, stage: acts }: Driver,
 ): Promise<void> {
   if (each.do === 'put') {
     const deadline = each.cancelAfter === undefined ? undefined : clock.now() + each.cancelAfter
     const wanted = reference.put(each.id, each.body, deadline)
-    expect(outcome(() => all.put(each.id, each.body, () => order(each.cancelAfter)).created)).toBe(wanted)
+    expect(await put(each.id, each.body, each.cancelAfter)).toBe(wanted)
   } else if (each.do === 'wait') {
     await clock.advance(each.milliseconds)
     reference.pass(clock.now())
   } else if (each.do === 'cancel') {
-    if (reference.known.has(each.id)) all.cancel(all.get(each.id))
+    if (reference.known.has(each.id)) await cancel(each.id)
     reference.end(each.id, 'canceled', ['starting', 'processing'])
   } else {
     const run = acts.runs.find(({ prediction }) => prediction.order.id === each.id)
@@ -147,7 +189,9 @@ async function perform(
   }
 }
 
-function outcome(put: () => boolean): 'made' | 'known' | 'reused' | 'full' {
+type Outcome = 'made' | 'known' | 'reused' | 'full'
+
+function outcome(put: () => boolean): Outcome {
   try {
     return put() ? 'made' : 'known'
   } catch (error) {
@@ -162,10 +206,17 @@ const sequences = fc.array(command, { maxLength: 24 })
 describe('predictions', () => {
   it('do what a queue of two places before two slots does, whatever comes in what order (5,000 sequences)', async () => {
     await fc.assert(
-      fc.asyncProperty(sequences, (commands) => agrees(commands)),
+      fc.asyncProperty(sequences, (commands) => agrees(commands, inProcess())),
       { numRuns: 5000, seed: 33 },
     )
   }, 120_000)
+
+  it('do the same when the stock client asks over a socket (20 sequences)', async () => {
+    await fc.assert(
+      fc.asyncProperty(sequences, async (commands) => agrees(commands, await byClient())),
+      { numRuns: 20, seed: 34 },
+    )
+  }, 240_000)
 
   const planted: Readonly<Record<string, (all: Predictions) => Predictions>> = {
     'a PUT that always makes': (all) => ({
@@ -185,7 +236,7 @@ describe('predictions', () => {
   for (const [name, alter] of Object.entries(planted)) {
     it(`are caught with ${name}`, async () => {
       const check = fc.check(
-        fc.asyncProperty(sequences, (commands) => agrees(commands, alter)),
+        fc.asyncProperty(sequences, (commands) => agrees(commands, inProcess(alter))),
         { numRuns: 2000, seed: 33 },
       )
       expect((await check).failed).toBe(true)

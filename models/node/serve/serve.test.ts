@@ -377,7 +377,7 @@ describe('closing', () => {
     const { node, put, stage } = await stagedNode({ slots: 1 })
     const [first, second] = [put('a', body, { prefer: 'wait' }), put('b', body, { prefer: 'wait' })]
     await stage.run('a')
-    await expect.poll(() => node.predictions.list(undefined, 10).results.length).toBe(2)
+    await expect.poll(() => node.predictions.list(undefined, 10).results.length, { timeout: 30_000 }).toBe(2)
     const closed = node.close()
     expect([(await read(first)).status, (await read(second)).status]).toEqual(['canceled', 'canceled'])
     await closed

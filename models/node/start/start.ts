@@ -59,9 +59,10 @@ export async function start(words: readonly string[]): Promise<number> {
 
 type Given = ReturnType<typeof readArguments>
 
-async function startAll(given: Given, children: Child[], { asked }: Interruption): Promise<string> {
+async function startAll(given: Given, children: Child[], { asked, signal }: Interruption): Promise<string> {
   const [port, nodePort] = await ports(given)
   const assets = await studioAssets(root, say)
+  signal.throwIfAborted()
   const token = randomBytes(24).toString('base64url')
   const address = `http://127.0.0.1:${port}`
   const node = startNodeChild(given, nodePort, token, address)
