@@ -44,6 +44,7 @@ async function serve(given: Arguments, { signal, say, emit }: Surroundings): Pro
   const node = await startNode({
     ...optionsOf(given),
     token,
+    journal: say,
     // Also under --json: what nobody foresaw must not be lost.
     complain: (error) => process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`),
   })

@@ -113,6 +113,7 @@ describe('a served model', () => {
       split_step: null,
       outputs_sha256: [first.output_metadata?.outputs[0]?.sha256],
     })
+    expect(first.receipt).toEqual(first.output_metadata?.receipt)
   })
 
   it('takes zero for a seed and draws one where none is given', async () => {
@@ -150,6 +151,7 @@ describe('a split run', () => {
       const first = await predict({ stop_step: step }, model)
       const envelope = first.output_metadata?.outputs[0]?.envelope
       expect(envelope).toMatchObject({ kind: 'zt.latent.v1', step, steps: 4, shape: [1, 16, 2, 4, 4], seed: '7' })
+      expect(first.receipt?.envelope).toEqual(envelope)
       const init = await upload(await bytesOf(first))
       const second = await predict({ init_latent: init, envelope, output_format: 'latents' }, model)
       expect((await bytesOf(second)).equals(await bytesOf(whole))).toBe(true)

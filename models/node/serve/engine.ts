@@ -151,9 +151,11 @@ async function publish(
   }
   const outputs = made.map(facts)
   const kept = made.map((each, index) => ({ latents: keptOf(each, job), index })).filter(({ latents }) => latents)
+  const all = [...outputs, ...kept.map(({ latents, index }) => facts(latents as Made, index))]
+  const envelope = all.find((each) => each.envelope !== null)?.envelope
   return {
-    outputs: [...outputs, ...kept.map(({ latents, index }) => facts(latents as Made, index))],
-    receipt: await receipt(job, backend, outputs),
+    outputs: all,
+    receipt: { ...(await receipt(job, backend, outputs)), ...(envelope ? { envelope } : {}) },
   }
 }
 
@@ -195,7 +197,10 @@ function factsOf(
     fps: request.fps,
     num_frames: request.num_frames,
     expires_at: timestamp(file.expiresAt),
-    envelope: latents === undefined ? null : envelopeOf(model.card, request, latents, { bytes, dtype, now }),
+    envelope:
+      latents === undefined
+        ? null
+        : envelopeOf(model.card, request, latents, { bytes, dtype, now, expiresAt: file.expiresAt }),
   }
 }
 

@@ -63,12 +63,20 @@ export const shapeOf = ({ channels, frames, height, width }: LatentShape): numbe
   width,
 ]
 
+export interface LatentFileFacts {
+  readonly bytes: Uint8Array
+  readonly dtype: LatentDType
+  /** Milliseconds since 1970, as `expiresAt`. */
+  readonly now: number
+  readonly expiresAt: number
+}
+
 /** The facts of latents that leave the node. */
 export function envelopeOf(
   card: ModelCard,
   request: EffectiveRequest,
   { shape, step, steps }: Latents,
-  { bytes, dtype, now }: { readonly bytes: Uint8Array; readonly dtype: LatentDType; readonly now: number },
+  { bytes, dtype, now, expiresAt }: LatentFileFacts,
 ) {
   return {
     kind: 'zt.latent.v1',
@@ -86,6 +94,7 @@ export function envelopeOf(
     rng: 'philox4x32-10',
     prompt_sha256: sha256(request.prompt),
     created_at: timestamp(now),
+    expires_at: timestamp(expiresAt),
   } as const
 }
 

@@ -39,7 +39,8 @@ export interface OutputFacts {
 export interface OutputMetadata {
   /** The outputs in order, then what was kept beside them (`keep_step`). */
   readonly outputs: readonly OutputFacts[]
-  readonly receipt: Receipt
+  /** With the envelope of the first latents, where there are any. */
+  readonly receipt: Receipt & { readonly envelope?: LatentEnvelope }
 }
 
 /** Why a prediction failed. */
@@ -105,7 +106,10 @@ export function log(prediction: Prediction, text: string): void {
   change(prediction, { logs: kept }, 'logs')
 }
 
-/** The prediction as Replicate shows it, with `error_code` and `output_metadata` added. */
+/**
+ * The prediction as Replicate shows it, with `error_code`, `receipt` and `output_metadata` added. An error begins with
+ * its code, since Replicate's clients show nothing else.
+ */
 export function predictionObject({ order, state }: Prediction) {
   const { id, job, input, origin, webhook, createdAt, deadline, streamKey } = order
   const { model } = job
@@ -119,8 +123,9 @@ export function predictionObject({ order, state }: Prediction) {
     logs: state.logs,
     output: urls === undefined ? null : urls.length === 1 ? (urls[0] as string) : urls,
     output_metadata: state.outputs ?? null,
+    receipt: state.outputs?.receipt ?? null,
     data_removed: false,
-    error: state.failure?.message ?? null,
+    error: state.failure === undefined ? null : `${state.failure.code}: ${state.failure.message}`,
     error_code: state.failure?.code ?? null,
     source: 'api' as const,
     status: state.status,

@@ -1,6 +1,7 @@
 import { request as rawRequest } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { GenerationError } from '../../../shared/errors.ts'
 import { type StagedNode, stagedNode } from '../../../test/stage.ts'
 import type { PredictionObject } from './prediction.ts'
 import type { NodeOptions } from './serve.ts'
@@ -179,7 +180,7 @@ describe('slots and the queue', () => {
     ;(await stage.run('a')).fail(new Error('secret path /home/x'))
     expect(await read(put('a', body, { prefer: 'wait' }))).toMatchObject({
       status: 'failed',
-      error: 'the node failed; its log says why',
+      error: 'internal: the node failed; its log says why',
       error_code: 'internal',
     })
     expect(complaints).toHaveLength(1)
@@ -289,6 +290,27 @@ describe('Cancel-After', () => {
     for (const header of ['soon', '5', '1s', '25h', '-5m', '']) {
       expect([header, (await put('a', body, { 'cancel-after': header })).status]).toEqual([header, 400])
     }
+  })
+})
+
+describe('the journal', () => {
+  it('says how each prediction ends and at which step, and nothing of what was asked', async () => {
+    const lines: string[] = []
+    const { put, post, stage } = await staged({ slots: 2, queue: 1, journal: (line) => lines.push(line) })
+    for (const id of ['a', 'b', 'c']) await put(id, body)
+    const [a, b] = [await stage.run('a'), await stage.run('b')]
+    a.report.step(3, 64)
+    await post('/v1/predictions/c/cancel', {})
+    await post('/v1/predictions/a/cancel', {})
+    b.fail(new GenerationError('numerics_failed', 'a red ball is flat'))
+    await put('b', body, { prefer: 'wait' })
+    expect(lines).toEqual([
+      'a  zt-toy  started',
+      'b  zt-toy  started',
+      'c  zt-toy  canceled before it started  (0.0 s)',
+      'a  zt-toy  canceled after step 3/64  (0.0 s)',
+      'b  zt-toy  failed: numerics_failed  (0.0 s)',
+    ])
   })
 })
 

@@ -14,6 +14,7 @@ import { type Clock, systemClock } from './clock.ts'
 import { type Engine, engine } from './engine.ts'
 import { fileStore } from './files.ts'
 import { guard } from './guard.ts'
+import { keepJournal } from './journal.ts'
 import { type Handler, listen } from './listen.ts'
 import { type Execute, type Predictions, predictions } from './predictions.ts'
 import { problemResponse } from './problem.ts'
@@ -42,6 +43,8 @@ export interface NodeOptions {
   readonly models?: readonly string[]
   readonly clock?: Clock
   readonly execute?: Execute
+  /** Gets a line when a prediction begins and ends. */
+  readonly journal?: (line: string) => void
   /** Failures that no code foresaw. */
   readonly complain?: (error: unknown) => void
 }
@@ -70,7 +73,10 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     clock,
     slots: places,
     execute: options.execute ?? running.execute,
-    watch: (prediction) => sendWebhooks(prediction, { clock, secret }),
+    watch: (prediction) => {
+      sendWebhooks(prediction, { clock, secret })
+      if (options.journal !== undefined) keepJournal(prediction, options.journal)
+    },
     complain,
   })
   const app = new Hono()

@@ -1,9 +1,9 @@
 /**
  * `npm start`: studio, GPU node and Worker, in this order, under one address, until Ctrl-C.
  *
- * The node gets a token made up for this run; the Worker learns it, with the node's address, as NODE_TOKEN and NODE_URL
- * from its environment, so that neither stands on a command line. Runs from a checkout: the Worker is served by
- * `wrangler dev`, without asking any network.
+ * The node gets a token made up for this run; the Worker learns it, with where the node's API begins, as NODE_TOKEN and
+ * NODE_URL from its environment, so that neither stands on a command line. Runs from a checkout: the Worker is served
+ * by `wrangler dev`, without asking any network.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -11,6 +11,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { GenerationError } from '../../../shared/errors.ts'
+import type { ModelCard } from '../../../shared/manifest.ts'
 import { helpOf, type OptionTable, readArguments } from '../command.ts'
 import { defaultNodePort, tokenVariable } from '../commands/serve.ts'
 import { type Child, startChild } from './child.ts'
@@ -69,7 +70,12 @@ async function startAll(given: Given, children: Child[], { asked, signal }: Inte
   children.push(node.child)
   const { url, models } = await Promise.race([node.ready, neverEnds(node.child), asked])
   if (models.length === 0) say('no model is released yet: the API answers, but nothing can be generated here')
-  const worker = startWorkerChild({ port, assets: assets.words, url, token })
+  const cards = given.text('folder') === undefined ? {} : await foreignCards(url, token)
+  const worker = startWorkerChild({
+    port,
+    assets: assets.words,
+    variables: { ENVIRONMENT: 'development', NODE_URL: `${url}/v1`, NODE_TOKEN: token, ...cards },
+  })
   children.push(worker)
   await Promise.race([answering(`${address}/healthz`), anyEnd(children), asked])
   return address
@@ -102,12 +108,14 @@ function startNodeChild(given: Given, port: number, token: string, address: stri
     const value = given.text(name)
     return value === undefined ? [] : [`--${name}`, value]
   })
-  const serve = ['serve', '--json', '--port', String(port), '--webhooks', address, ...passed]
+  // The Worker names itself in its hooks as it was called.
+  const hooks = `${address},${address.replace('127.0.0.1', 'localhost')}`
+  const serve = ['serve', '--json', '--port', String(port), '--webhooks', hooks, ...passed]
   const child = startChild({
     name: 'the GPU node',
     words: [join(root, 'bin', 'zoetrope.mjs'), ...serve],
     folder: root,
-    environment: { ...basics(), ...inherited(), [tokenVariable]: token },
+    environment: { ...basics(), ...inherited(nodeVariables), [tokenVariable]: token },
     onLine: (line, from) => (from === 'out' ? resolve(JSON.parse(line) as NodeReady) : say(line)),
   })
   return { child, ready }
@@ -116,11 +124,11 @@ function startNodeChild(given: Given, port: number, token: string, address: stri
 interface WorkerOptions {
   readonly port: number
   readonly assets: readonly string[]
-  readonly url: string
-  readonly token: string
+  /** What the Worker finds in its `env`, over wrangler.toml. */
+  readonly variables: Readonly<Record<string, string>>
 }
 
-function startWorkerChild({ port, assets, url, token }: WorkerOptions): Child {
+function startWorkerChild({ port, assets, variables }: WorkerOptions): Child {
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
   const where = ['--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0']
   // Two at once must not write one database, so only the usual port has the usual state.
@@ -135,8 +143,8 @@ function startWorkerChild({ port, assets, url, token }: WorkerOptions): Child {
       ...basics(),
       ...offline,
       CLOUDFLARE_INCLUDE_PROCESS_ENV: 'true',
-      NODE_URL: url,
-      NODE_TOKEN: token,
+      ...inherited(workerVariables),
+      ...variables,
     },
     onLine: (line, from) => {
       if (from === 'error' || !chatter.test(line)) say(line)
@@ -149,7 +157,7 @@ const offline = { CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: '
 
 /** What wrangler says of itself; the rest is the Worker's own log. */
 const chatter =
-  /^\s*$|^ ⛅️|^─+$|^Using secrets|^Your Worker has access|^Binding\s|^env\.|^⎔|^\[wrangler:info\]|^▲ \[WARNING\] A new/
+  /^\s*$|^ ⛅️|^─+$|^Using secrets|^Your Worker has access|^Binding\s|^env\.|^⎔|^\[wrangler:info\]|^\[custom build\]|^▲ \[WARNING\] A new/
 
 /** The environment becomes bindings of the Worker, so it gets no more than it needs. */
 function basics(): Record<string, string> {
@@ -159,10 +167,24 @@ function basics(): Record<string, string> {
   )
 }
 
-/** What the node may be told besides: where libraries and devices are. */
-function inherited(): Record<string, string> {
-  const names = Object.entries(process.env).filter(([name]) => /^(LD_|CUDA_|NVIDIA_|ZOETROPE_)/.test(name))
-  return Object.fromEntries(names as [string, string][])
+/** Where the node finds libraries and devices. */
+const nodeVariables = /^(?:LD_|CUDA_|NVIDIA_|ZOETROPE_)/
+
+/** What an operator may tell the Worker; wrangler.toml explains each. */
+const workerVariables =
+  /^(?:REPLICATE_API_TOKEN|DEVELOPMENT_KEY|OPERATOR_TOKEN|SIGNING_SECRET|SIGNING_SECRET_PREVIOUS|PUBLIC_URL|CORS_ORIGINS|DEFAULT_MODEL|MODERATION|PROMPT_EXPANSION|STARTING_CREDIT_USD|RETENTION_DAYS|MAX_OPEN_JOBS|MAX_OPEN_JOBS_PER_SUBJECT|JOBS_BURST|JOBS_PER_SECOND)$/
+
+function inherited(names: RegExp): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => names.test(name)) as [string, string][])
+}
+
+/** The Worker knows the released models; those of another folder it must be told. */
+async function foreignCards(url: string, token: string): Promise<Record<string, string>> {
+  const response = await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${token}` } })
+  const { results } = (await response.json()) as { results: { card: ModelCard }[] }
+  const cards = results.map(({ card }) => card)
+  const [first] = cards
+  return first === undefined ? {} : { MODEL_CARDS: JSON.stringify(cards), DEFAULT_MODEL: first.id }
 }
 
 async function answering(url: string): Promise<void> {
