@@ -10,7 +10,7 @@ import type { OutputMetadata, Prediction } from '../models/node/serve/prediction
 import type { Execute, Report } from '../models/node/serve/predictions.ts'
 import { type NodeOptions, type RunningNode, startNode } from '../models/node/serve/serve.ts'
 import { type ManualClock, manualClock } from './manual-clock.ts'
-import { toyModel } from './toy-model.ts'
+import { type ToyFolders, toyModel } from './toy-model.ts'
 
 /** A run in progress. */
 export interface StagedRun {
@@ -67,10 +67,14 @@ export interface StagedNode {
 
 export const stagedToken = 'a-token-for-tests'
 
+/** Only its card is read, so all nodes of a file share it. */
+let toy: Promise<ToyFolders> | undefined
+
 /** A node on a free port with one toy model and a stage instead of an engine. */
 export async function stagedNode(options: Partial<NodeOptions> = {}): Promise<StagedNode> {
   const [clock, acts] = [manualClock(), stage()]
-  const folders = await toyModel(await mkdtemp(join(tmpdir(), 'zoetrope-stage-')))
+  toy ??= mkdtemp(join(tmpdir(), 'zoetrope-stage-')).then((place) => toyModel(place))
+  const folders = await toy
   const node = await startNode({
     backend: nodeBackend(),
     token: stagedToken,
