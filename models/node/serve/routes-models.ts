@@ -83,7 +83,7 @@ function readEmbeddingRequest(body: unknown, catalog: Catalog) {
     throw new GenerationError('invalid_parameter', `${v.getDotPath(issue) ?? 'body'}: ${issue.message}`)
   }
   const { model, dtype, ...given } = result.output
-  const { prompt, negative_prompt: negative } = parseRequest(given)
+  const { prompt = '', negative_prompt: negative } = parseRequest(given)
   return { model: catalog.find(model), texts: negative === undefined ? [prompt] : [prompt, negative], dtype }
 }
 
