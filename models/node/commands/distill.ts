@@ -10,7 +10,7 @@ import { vocabularySize } from '../../text/tokenizer.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { latentSet } from '../latents.ts'
-import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
+import { releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { stageNames, trainStudent } from '../train-student.ts'
 import { reporter } from './train.ts'
@@ -85,14 +85,10 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
   const { size, clips } = factsOf(run.facts)
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
-  const weights = {
-    denoiser: await releaseWeights(`${id}.safetensors`, run.state, ['dit.', 'text.']),
-    autoencoder: await releaseWeights(autoencoderFile, auto.state, ['autoencoder.']),
-  }
+  const weights = await releaseParts(id, { size, guided: true }, run.state, auto.state)
   const card = await releaseCard(
     {
       id,
-      revision: 'r1',
       summary: `Stickers from text in ${to} steps, one evaluation each.`,
       size,
       guided: true,
