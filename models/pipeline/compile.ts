@@ -10,7 +10,7 @@
 import type { LatentShape } from '../../shared/video.ts'
 import { input, scope, trace, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { decodeGroups, temporalStride } from '../networks/autoencoder.ts'
+import { decodeGroups, decoder, encoder, temporalStride } from '../networks/autoencoder.ts'
 import { dit } from '../networks/dit.ts'
 import { textEncoder } from '../networks/text-encoder.ts'
 import { encode } from '../onnx/encode.ts'
@@ -87,6 +87,15 @@ export function compileDecoder(model: Model, { channels, height, width }: Latent
     const tubes = scope('autoencoder', () => decodeGroups(model.autoencoder, group('latents'), group('previous')))
     const [, tall, wide] = tubes.shape as [number, number, number]
     return { frames: op.transpose(op.reshape(tubes, [tall, wide, temporalStride, 3]), [2, 0, 1, 3]) }
+  })
+}
+
+/** frames [1, F, H, W, 3] in −1…1 → the same, encoded and decoded. */
+export function compileRoundTrip(model: Model, frames: number, height: number, width: number): ModelSource {
+  const config = model.autoencoder
+  return source(model, () => {
+    const pixels = input('frames', [1, frames, height, width, 3])
+    return { frames: scope('autoencoder', () => decoder(config, encoder(config, pixels))) }
   })
 }
 
