@@ -19,6 +19,7 @@ import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
 import { denoiserObjective } from '../train/objectives.ts'
 import { type TrainingState, trainer } from '../train/trainer.ts'
+import { fnv1a } from '../world/vocabulary.ts'
 import { optimizersOf } from './optimizers.ts'
 import { openRun } from './runs.ts'
 
@@ -157,7 +158,7 @@ async function feedsOf(
     batch,
     frames: set.frames,
     tokens,
-    seed: seed + name.length,
+    seed: (seed ^ fnv1a(name)) >>> 0,
     step,
     dropout: 0.1,
     given: 0,
