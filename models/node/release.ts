@@ -59,10 +59,10 @@ export async function releaseParts(
   autoencoder: TrainingState,
 ): Promise<ModelCard['weights']> {
   const text = { ...textEncoderSizes.nano, vocabulary: vocabularySize }
-  const part = { name: 'clip', batch: 1, frames: 1, share: 1 }
+  const part = { name: 'clip', batch: 1, frames: 1, tokens: 8, share: 1 }
   return {
     denoiser: await releaseWeights(`${id}.safetensors`, state, () =>
-      denoiserObjective({ ...ditSizes[size], guided }, text, { height: 8, width: 8, tokens: 8 }, [part]),
+      denoiserObjective({ ...ditSizes[size], guided }, text, { height: 8, width: 8 }, [part]),
     ),
     autoencoder: await releaseAutoencoder(autoencoder),
   }

@@ -31,7 +31,6 @@ export interface DenoiserRun {
   readonly run: string
   readonly seed: number
   readonly stages: readonly DenoiserStage[]
-  readonly tokens: number
   readonly learningRate: number
   readonly optimizer: OptimizerName
   readonly weighting: LossWeighting
@@ -56,8 +55,7 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
     if (begin >= end || options.signal.aborted) continue
     await using learner = await trainer({
       backend: options.backend,
-      objective: () =>
-        denoiserObjective(options.config, options.text, { height, width, tokens: options.tokens }, parts),
+      objective: () => denoiserObjective(options.config, options.text, { height, width }, parts),
       optimizerOf: optimizersOf(options.optimizer),
       clip: 1,
       state,
@@ -80,12 +78,8 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
   }
 }
 
-function feedsOf(
-  { set, tokens, seed, config, weighting }: DenoiserRun,
-  parts: readonly DenoiserPart[],
-  step: number,
-): Feeds {
-  const each = parts.map(({ name, batch, frames }, index) => {
+function feedsOf({ set, seed, config, weighting }: DenoiserRun, parts: readonly DenoiserPart[], step: number): Feeds {
+  const each = parts.map(({ name, batch, frames, tokens }, index) => {
     const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
     return denoisingFeeds(drawn, {
       schedule: cosine(),

@@ -102,8 +102,8 @@ async function trainingRate(model: Model, batch: number) {
   const options = {
     backend: nodeBackend(),
     objective: () =>
-      denoiserObjective(model.denoiser, model.text, { height: clip.height, width: clip.width, tokens: 24 }, [
-        { name: 'video', batch, frames: clip.frames, share: 1 },
+      denoiserObjective(model.denoiser, model.text, clip, [
+        { name: 'video', batch, frames: clip.frames, tokens: 24, share: 1 },
       ]),
     optimizerOf: optimizersOf('adamw'),
     clip: 1,

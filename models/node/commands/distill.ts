@@ -7,6 +7,7 @@ import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
+import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { latentSet } from '../latents.ts'
@@ -68,7 +69,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     ...range(given),
     updates,
     batch: given.number('batch') ?? 24,
-    tokens: 24,
+    tokens: captionTokens.film,
     learningRate: given.number('rate') ?? 3e-4,
     guidance: guidanceRange,
     facts: { ...facts, teacherSteps: teacher.step },

@@ -10,6 +10,7 @@ import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import type { CurvePoint } from '../../train/loop.ts'
 import { curveSvg } from '../../train/plot.ts'
+import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import { writeAtomically } from '../checkpoints.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
@@ -102,16 +103,18 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     run: given.text('run') ?? 'denoiser',
     seed: given.number('seed') ?? 1,
     stages: [
-      { steps: images, parts: [{ name: 'image', batch: 5 * batch, frames: 1, share: 1 }] },
+      {
+        steps: images,
+        parts: [{ name: 'image', batch: 5 * batch, frames: 1, tokens: captionTokens.picture, share: 1 }],
+      },
       {
         steps: steps - images,
         parts: [
-          { name: 'video', batch, frames: 5, share: 0.8 },
-          { name: 'image', batch, frames: 1, share: 0.2 },
+          { name: 'video', batch, frames: 5, tokens: captionTokens.film, share: 0.8 },
+          { name: 'image', batch, frames: 1, tokens: captionTokens.picture, share: 0.2 },
         ],
       },
     ],
-    tokens: 24,
     learningRate: given.number('rate') ?? 0.002,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
     weighting: oneOf('--weighting', given.text('weighting') ?? 'velocity', lossWeightings),
