@@ -34,6 +34,8 @@ export interface DenoiserRun {
   readonly learningRate: number
   readonly optimizer: OptimizerName
   readonly weighting: LossWeighting
+  /** Above one, more of the samples are noisy: t becomes s·t / (1 + (s − 1)·t). */
+  readonly shift: number
   readonly emaDecay: number
   /** Share of the run over which the rate falls at the end. */
   readonly decay: number
@@ -78,13 +80,18 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
   }
 }
 
-function feedsOf({ set, seed, config, weighting }: DenoiserRun, parts: readonly DenoiserPart[], step: number): Feeds {
+function feedsOf(
+  { set, seed, config, weighting, shift }: DenoiserRun,
+  parts: readonly DenoiserPart[],
+  step: number,
+): Feeds {
   const each = parts.map(({ name, batch, frames, tokens }, index) => {
     const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
     return denoisingFeeds(drawn, {
       schedule: cosine(),
       prediction: 'velocity',
       weighting,
+      timeOf: (t) => (shift * t) / (1 + (shift - 1) * t),
       featureWidth: config.featureWidth,
     })
   })
