@@ -14,6 +14,7 @@ export default defineConfig({
           include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts'],
           maxWorkers: 2,
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -4,13 +4,15 @@
  * Knows nothing of networks. Host tensors are handed over without a copy; outputs named in `into` are written in place.
  */
 
+import './quiet-runtime.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { Backend, HostTensor, ModelSource, Session } from '../pipeline/backend.ts'
 
 export interface NodeBackendOptions {
   /** Threads inside one operator; all cores when left out. */
   readonly threads?: number
-  readonly provider?: 'cpu' | 'webgpu'
+  /** `cuda` needs the runtime's CUDA libraries, which its install step fetches when asked to (docs/node.md). */
+  readonly provider?: 'cpu' | 'webgpu' | 'cuda'
   /** `all` costs start-up time and pays off over many runs. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all'
 }

@@ -1,5 +1,5 @@
 /**
- * The command line: `zoetrope generate | train | distill | evaluate | bench`.
+ * The command line: `zoetrope generate | serve | train | distill | evaluate | bench | sheet`.
  *
  * Finds the command, reads its options, turns failures into one sentence and an exit code: 2 for a command line that
  * cannot be understood, 1 for what failed while running, 130 after Ctrl-C.
@@ -10,6 +10,7 @@ import { type Command, helpOf, readArguments, type Surroundings } from './comman
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   generate: async () => (await import('./commands/generate.ts')).generateCommand,
+  serve: async () => (await import('./commands/serve.ts')).serveCommand,
   train: async () => (await import('./commands/train.ts')).trainCommand,
   distill: async () => (await import('./commands/distill.ts')).distillCommand,
   evaluate: async () => (await import('./commands/evaluate.ts')).evaluateCommand,

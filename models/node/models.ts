@@ -17,8 +17,8 @@ export const weightsFolder = fileURLToPath(new URL('../weights/', import.meta.ur
 /** The model that is used when none is named. */
 export const defaultModel = 'zt-nano'
 
-export async function modelIds(): Promise<string[]> {
-  const files = await readdir(cardsFolder).catch(() => [])
+export async function modelIds(folder = cardsFolder): Promise<string[]> {
+  const files = await readdir(folder).catch(() => [])
   return files
     .filter((file) => file.endsWith('.json'))
     .map((file) => file.slice(0, -5))
@@ -29,11 +29,11 @@ export async function modelIds(): Promise<string[]> {
  * Reads a card.
  * @throws GenerationError not_found listing what there is.
  */
-export async function loadCard(id: string): Promise<ModelCard> {
-  const ids = await modelIds()
+export async function loadCard(id: string, folder = cardsFolder): Promise<ModelCard> {
+  const ids = await modelIds(folder)
   if (!ids.includes(id))
     throw new GenerationError('not_found', `model: got ${id}, allowed are ${ids.join(', ') || 'none yet; train one'}`)
-  return readCard(JSON.parse(await readFile(`${cardsFolder}${id}.json`, 'utf8')))
+  return readCard(JSON.parse(await readFile(`${folder}${id}.json`, 'utf8')))
 }
 
 /** Reads a card's weights and checks every byte of them. */

@@ -7,10 +7,11 @@
 
 import { access, constants } from 'node:fs/promises'
 import { dirname, extname } from 'node:path'
-import HME from 'h264-mp4-encoder'
 import sharp from 'sharp'
 import { GenerationError } from '../../shared/errors.ts'
 import { writeAtomically } from './checkpoints.ts'
+import { h264 } from './h264.ts'
+import { clearTimes } from './mp4-times.ts'
 
 /** A video in memory: pixels [frames, height, width, 3]. */
 export interface PixelVideo {
@@ -63,7 +64,7 @@ export async function writeVideo(path: string, bytes: Uint8Array): Promise<void>
 }
 
 async function encodeMp4({ frames, height, width, fps, pixels }: PixelVideo): Promise<Uint8Array> {
-  const encoder = await HME.createH264MP4Encoder()
+  const encoder = await h264().createH264MP4Encoder()
   encoder.width = width
   encoder.height = height
   encoder.frameRate = fps
@@ -79,6 +80,7 @@ async function encodeMp4({ frames, height, width, fps, pixels }: PixelVideo): Pr
   encoder.finalize()
   const bytes = Uint8Array.from(encoder.FS.readFile(encoder.outputFilename))
   encoder.delete()
+  clearTimes(bytes)
   return bytes
 }
 

@@ -19,6 +19,7 @@ import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
 import type { Backend, HostTensor, Session } from './backend.ts'
 import { compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
 import type { Model } from './model.ts'
+import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
 
 /** Pixels of some frames, in order: [count, height, width, 3], 0…255. */
 export interface FramesPart {
@@ -37,6 +38,17 @@ const streams = { initial: 0, sampling: 1 } as const
 /** What running a request needs besides the model: a place to run, and the sessions loaded so far. */
 export interface Runner extends AsyncDisposable {
   readonly generate: (request: EffectiveRequest, signal: AbortSignal) => AsyncIterable<Event>
+  /** The first half of `generate`, or a part of it: events, then the latents. */
+  readonly denoise: (request: EffectiveRequest, signal: AbortSignal, split?: Split) => AsyncGenerator<Event, Latents>
+  /** The second half: latents at the end of their plan to frames. */
+  readonly decode: (request: EffectiveRequest, latents: Latents, signal: AbortSignal) => AsyncIterable<Event>
+  /** Embeddings [B, L, D] of some prompts, and how many of the L tokens of each are its own. */
+  readonly embed: (texts: readonly string[]) => Promise<Embeddings>
+}
+
+export interface Embeddings {
+  readonly text: HostTensor
+  readonly tokens: readonly number[]
 }
 
 /** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
@@ -44,6 +56,9 @@ export function runner(model: Model, backend: Backend): Runner {
   const sessions = sessionCache(backend)
   return {
     generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
+    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, request, signal, sessions }, split)),
+    decode: (request, latents, signal) => numbered(decode({ model, request, signal, sessions }, latents)),
+    embed: (texts) => embed(model, sessions, texts),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
 }
@@ -55,13 +70,28 @@ interface Run {
   readonly sessions: SessionCache
 }
 
-async function* numbered(events: AsyncIterable<Unnumbered<Event>>): AsyncGenerator<Event> {
-  let seq = 0
-  for await (const event of events) yield { ...event, seq: seq++ } as Event
+async function* numbered<Result>(
+  events: AsyncGenerator<Unnumbered<Event>, Result>,
+): AsyncGenerator<Event, Result, undefined> {
+  try {
+    for (let seq = 0; ; seq++) {
+      const event = await events.next()
+      if (event.done) return event.value
+      yield { ...event.value, seq } as Event
+    }
+  } finally {
+    await events.return(undefined as never)
+  }
 }
 
-async function* run(context: Run): AsyncGenerator<Unnumbered<Event>> {
-  const { model, request, signal } = context
+async function* run(context: Run): AsyncGenerator<Unnumbered<Event>, void> {
+  const latents = yield* firstHalf(context, {})
+  context.signal.throwIfAborted()
+  yield* decode(context, latents)
+}
+
+async function* firstHalf(context: Run, split: Split): AsyncGenerator<Unnumbered<Event>, Latents> {
+  const { model, request } = context
   const shape = latentShape(
     { frames: request.num_frames, height: request.height, width: request.width },
     { temporal: temporalStride, spatial: spatialStride },
@@ -69,9 +99,7 @@ async function* run(context: Run): AsyncGenerator<Unnumbered<Event>> {
   )
   yield* promptWarnings(request, model)
   const conditions = await encodePrompts(context)
-  const latents = yield* denoise(context, shape, conditions)
-  signal.throwIfAborted()
-  yield* decode(context, shape, latents)
+  return yield* denoise(context, shape, conditions, split)
 }
 
 function* promptWarnings({ prompt, negative_prompt }: EffectiveRequest, { text }: Model): Generator<Unnumbered<Event>> {
@@ -90,8 +118,22 @@ function* promptWarnings({ prompt, negative_prompt }: EffectiveRequest, { text }
 }
 
 /** Text conditioning as feeds of the step. Two rows where guidance needs the unconditional one. */
-async function encodePrompts({ model, request, sessions }: Run): Promise<Readonly<Record<string, HostTensor>>> {
+function encodePrompts({ model, request, sessions }: Run): Promise<Readonly<Record<string, HostTensor>>> {
   const texts = rowsOf(model, request) === 2 ? [request.prompt, request.negative_prompt] : [request.prompt]
+  return encodeTexts(model, sessions, texts)
+}
+
+async function embed(model: Model, sessions: SessionCache, texts: readonly string[]): Promise<Embeddings> {
+  const { text } = await encodeTexts(model, sessions, texts)
+  const tokens = texts.map((each) => Math.min(tokenize(each).length, model.text.maxTokens))
+  return { text: text as HostTensor, tokens }
+}
+
+async function encodeTexts(
+  model: Model,
+  sessions: SessionCache,
+  texts: readonly string[],
+): Promise<Readonly<Record<string, HostTensor>>> {
   const length = tokensOf(model, texts)
   const session = await sessions.get(`text ${texts.length} ${length}`, () => compileText(model, texts.length, length))
   const [ids, mask] = [new Int32Array(texts.length * length), new Float32Array(texts.length * length)]
@@ -118,7 +160,8 @@ async function* denoise(
   { model, request, signal, sessions }: Run,
   shape: LatentShape,
   conditions: Readonly<Record<string, HostTensor>>,
-): AsyncGenerator<Unnumbered<Event>, Float32Array> {
+  split: Split,
+): AsyncGenerator<Unnumbered<Event>, Latents> {
   const rows = rowsOf(model, request)
   const length = conditions.text?.shape[1] as number
   const key = `step ${rows} ${shape.frames} ${shape.height} ${shape.width} ${length}`
@@ -130,13 +173,16 @@ async function* denoise(
     data,
   })
   const steps = planOf(request)
+  const { start, stop } = rangeOf(steps, split)
+  if (split.from !== undefined) requireFit(split.from.data, shape)
   const guidance: Record<string, HostTensor> = model.denoiser.guided
     ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) }
     : {}
-  let latents: Float32Array = gaussian(request.seed, streams.initial, 0, size)
+  let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
   let previous: Float32Array = new Float32Array(size)
   const silence = new Float32Array(size)
   for (const [index, step] of steps.entries()) {
+    if (index < start || index >= stop) continue
     signal.throwIfAborted()
     const outputs = await session.run({
       ...conditions,
@@ -159,7 +205,7 @@ async function* denoise(
       inferenceSource: 'on_device',
     }
   }
-  return latents
+  return { data: latents, shape, step: stop, steps: steps.length }
 }
 
 const samplers: Readonly<Record<string, Sampler>> = { ddim: { kind: 'ddim' }, dpm2m: { kind: 'dpm2m' } }
@@ -195,9 +241,8 @@ function timeFeed({ level }: SamplerStep, frames: number, width: number): HostTe
 /** Group by group, as a stream would: the state is the latents of the group before. */
 async function* decode(
   { model, signal, sessions }: Run,
-  shape: LatentShape,
-  latents: Float32Array,
-): AsyncGenerator<Unnumbered<Event>> {
+  { data: latents, shape }: Latents,
+): AsyncGenerator<Unnumbered<Event>, void> {
   const { channels, frames: groups, height, width } = shape
   const session = await sessions.get(`decode ${height} ${width}`, () => compileDecoder(model, shape))
   const group = (index: number): HostTensor => ({

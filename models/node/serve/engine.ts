@@ -1,0 +1,217 @@
+/**
+ * Running a prediction's job with the pipeline: a runner per slot and model, outputs as files of the node.
+ *
+ * A slot runs one job at a time, so its runners share their sessions with nobody; weights are read once for all slots.
+ */
+
+import type { EffectiveRequest } from '../../../shared/generation.ts'
+import type { Receipt } from '../../../shared/receipt.ts'
+import type { Backend } from '../../pipeline/backend.ts'
+import { type Embeddings, type Runner, runner } from '../../pipeline/generate.ts'
+import type { Latents, Split } from '../../pipeline/split.ts'
+import { receiptOf } from '../commands/generate.ts'
+import type { PixelVideo } from '../video-file.ts'
+import type { ServedModel } from './catalog.ts'
+import { type Clock, timestamp } from './clock.ts'
+import { type Encoder, encoder } from './encoder.ts'
+import { type FileStore, hour, type StoredFile } from './files.ts'
+import type { Job } from './inputs.ts'
+import { envelopeOf, latentBytes } from './latent-file.ts'
+import { contentTypes, type MadeFormat, requireFormat } from './outputs.ts'
+import type { OutputFacts, OutputMetadata } from './prediction.ts'
+import type { Execute, Report } from './predictions.ts'
+
+export interface EngineOptions {
+  readonly backend: Backend
+  readonly files: FileStore
+  readonly clock: Clock
+}
+
+export interface Engine extends AsyncDisposable {
+  readonly execute: Execute
+  /** Embeddings of prompts, in a slot. */
+  readonly embed: (model: ServedModel, slot: number, texts: readonly string[]) => Promise<Embeddings>
+}
+
+export function engine(options: EngineOptions): Engine {
+  const runners = new Map<string, Runner>()
+  const encoding = encoder()
+  const runnerOf = async (model: ServedModel, slot: number): Promise<Runner> => {
+    const key = `${slot} ${model.card.id}`
+    const known = runners.get(key)
+    if (known !== undefined) return known
+    const fresh = runner(await model.load(), options.backend)
+    runners.set(key, fresh)
+    return fresh
+  }
+  return {
+    execute: async ({ order: { job, origin } }, slot, signal, report) => {
+      report.line(`seed ${job.request.seed}`)
+      const running = await runnerOf(job.model, slot)
+      const made: Made[] = []
+      for (const request of requestsOf(job.request)) {
+        made.push(await make({ running, encoding, job, request, signal, report, before: made.length }))
+      }
+      return publish(made, job, origin, options)
+    },
+    embed: async (model, slot, texts) => (await runnerOf(model, slot)).embed(texts),
+    [Symbol.asyncDispose]: async () => {
+      for (const each of runners.values()) await each[Symbol.asyncDispose]()
+      runners.clear()
+      await encoding[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** One request per output; output i has the seed + i. */
+function requestsOf(request: EffectiveRequest): EffectiveRequest[] {
+  return Array.from({ length: request.n }, (_, index) => ({ ...request, n: 1, seed: (request.seed + index) >>> 0 }))
+}
+
+interface Made {
+  readonly request: EffectiveRequest
+  readonly format: MadeFormat
+  readonly bytes: Uint8Array
+  /** Of latents, what they are. */
+  readonly latents?: Latents
+  /** What was kept on the way. */
+  readonly kept?: Latents
+}
+
+interface Making {
+  readonly running: Runner
+  readonly encoding: Encoder
+  readonly job: Job
+  readonly request: EffectiveRequest
+  readonly signal: AbortSignal
+  readonly report: Report
+  /** Outputs made before this one, for the progress of all. */
+  readonly before: number
+}
+
+async function make(making: Making): Promise<Made> {
+  const { running, encoding, job, request, signal } = making
+  const format = request.output_format
+  requireFormat(format)
+  const { latents, ...kept } = await denoise(making)
+  if (format === 'latents')
+    return { request, format, latents, bytes: latentBytes(latents.data, job.latentDType), ...kept }
+  const video = blank(request)
+  for await (const event of running.decode(request, latents, signal)) {
+    if (event.type === 'part') video.pixels.set(event.part.pixels, event.part.first * video.height * video.width * 3)
+  }
+  return { request, format, bytes: await encoding.encode(video, format, signal), ...kept }
+}
+
+/** The run, in two parts where latents are to be kept between them; together they do what the whole does. */
+async function denoise(making: Making): Promise<{ latents: Latents; kept?: Latents }> {
+  const { split, keepStep } = making.job
+  if (keepStep === undefined) return { latents: await denoisePart(making, split) }
+  const kept = await denoisePart(making, { ...split, until: keepStep })
+  if (keepStep === (split.until ?? kept.steps)) return { latents: kept, kept }
+  const rest = { ...split, from: { data: kept.data, step: kept.step } }
+  return { latents: await denoisePart(making, rest), kept }
+}
+
+async function denoisePart({ running, job, request, signal, report, before }: Making, part: Split): Promise<Latents> {
+  const [start, perOutput] = [job.split.from?.step ?? 0, stepsOf(job.split, request)]
+  const begins = part.from?.step ?? 0
+  const [done, all] = [before * perOutput - start, job.request.n * perOutput]
+  if (all > 0 && begins === start) report.step(done + begins, all)
+  const events = running.denoise(request, signal, part)
+  for (;;) {
+    const { done: ended, value } = await events.next()
+    if (ended) return value
+    if (value.type === 'warning' && before === 0 && begins === start) report.line(`warning: ${value.message}`)
+    if (value.type === 'progress' && value.step !== undefined) report.step(done + value.step, all)
+  }
+}
+
+/** Rows that a run of this split does. */
+const stepsOf = ({ from, until }: Split, request: EffectiveRequest): number =>
+  (until ?? request.num_inference_steps) - (from?.step ?? 0)
+
+function blank({ num_frames: frames, height, width, fps }: EffectiveRequest): PixelVideo {
+  return { frames, height, width, fps, pixels: new Uint8Array(frames * height * width * 3) }
+}
+
+/** Stores the outputs; nothing is stored of a prediction that has not come to its end. */
+async function publish(
+  made: readonly Made[],
+  job: Job,
+  origin: string,
+  { backend, files, clock }: EngineOptions,
+): Promise<OutputMetadata> {
+  const now = clock.now()
+  const facts = (each: Made, index: number) => {
+    const { request, format, bytes } = each
+    const name = `${request.model}-${request.seed}.${extensions[format]}`
+    const file = files.add({ name, contentType: contentTypes[format], bytes, lifetime: hour })
+    return factsOf(each, index, job, file, files.downloadUrl(origin, file), now)
+  }
+  const outputs = made.map(facts)
+  const kept = made.map((each, index) => ({ latents: keptOf(each, job), index })).filter(({ latents }) => latents)
+  const all = [...outputs, ...kept.map(({ latents, index }) => facts(latents as Made, index))]
+  const envelope = all.find((each) => each.envelope !== null)?.envelope
+  return {
+    outputs: all,
+    receipt: { ...(await receipt(job, backend, outputs)), ...(envelope ? { envelope } : {}) },
+  }
+}
+
+/** The latents kept on the way as an output of their own. */
+function keptOf({ request, kept }: Made, { latentDType: dtype }: Job): Made | undefined {
+  if (kept === undefined) return undefined
+  return { request, format: 'latents', latents: kept, bytes: latentBytes(kept.data, dtype) }
+}
+
+const extensions: Readonly<Record<MadeFormat, string>> = {
+  mp4: 'mp4',
+  gif: 'gif',
+  webp: 'webp',
+  png: 'png',
+  frames: 'zip',
+  latents: 'bin',
+}
+
+const variants: Partial<Readonly<Record<MadeFormat, OutputFacts['variant']>>> = { frames: 'frames', latents: 'latent' }
+
+function factsOf(
+  { request, format, bytes, latents }: Made,
+  index: number,
+  { model, latentDType: dtype }: Job,
+  file: StoredFile,
+  url: string,
+  now: number,
+): OutputFacts {
+  return {
+    index,
+    variant: variants[format] ?? 'video',
+    format,
+    content_type: file.contentType,
+    url,
+    bytes: bytes.length,
+    sha256: file.sha256,
+    width: request.width,
+    height: request.height,
+    fps: request.fps,
+    num_frames: request.num_frames,
+    expires_at: timestamp(file.expiresAt),
+    envelope:
+      latents === undefined
+        ? null
+        : envelopeOf(model.card, request, latents, { bytes, dtype, now, expiresAt: file.expiresAt }),
+  }
+}
+
+/** The receipt of all outputs; a split run says where its plan was cut. */
+async function receipt(job: Job, backend: Backend, outputs: readonly OutputFacts[]): Promise<Receipt> {
+  const { model, request, split } = job
+  const whole = await receiptOf(await model.load(), backend, request, new Uint8Array())
+  return {
+    ...whole,
+    inference_source: split.from === undefined ? 'in_cloud' : 'hybrid',
+    split_step: split.from?.step ?? split.until ?? null,
+    outputs_sha256: outputs.map(({ sha256 }) => sha256),
+  }
+}
