@@ -175,7 +175,9 @@ const fusedRules = {
   rope: (node, { emit, name, integers: longs }) => {
     const [x, cos, sin] = node.inputs.map(name)
     const inputs = [x as string, longs([0]), cos as string, sin as string]
-    return emit('RotaryEmbedding', inputs, { num_heads: integer(node.attributes.heads) }, 'com.microsoft')
+    const { heads, layout } = node.attributes
+    const attributes = { num_heads: integer(heads), ...(layout === 'neighbours' ? { interleaved: integer(1) } : {}) }
+    return emit('RotaryEmbedding', inputs, attributes, 'com.microsoft')
   },
   attention: (node, emitter) => {
     const { emit, name, integers: longs } = emitter
@@ -188,7 +190,9 @@ const fusedRules = {
       const whole = full.join() === bias.shape.join() ? name(bias) : emit('Expand', [name(bias), longs(full)])
       inputs.push('', '', whole)
     }
-    return emit('MultiHeadAttention', inputs, { num_heads: integer(node.attributes.heads) }, 'com.microsoft')
+    const { heads, scale } = node.attributes
+    const attributes = { num_heads: integer(heads), ...(scale === undefined ? {} : { scale: float(scale) }) }
+    return emit('MultiHeadAttention', inputs, attributes, 'com.microsoft')
   },
 } as const satisfies { readonly [K in Composite]: LowerRule<K> | null }
 
