@@ -24,12 +24,22 @@ import {
 } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
+import { blockLength } from '../weights/quantize.ts'
 import type { OnnxAttribute, OnnxBytes, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
 
-/** Where a parameter's stored bytes lie; float16 storage is cast to float32 when the session is created. */
-export interface StoredTensor {
-  readonly dtype: 'float32' | 'float16'
+/**
+ * Where a parameter's stored bytes lie. float16 storage is cast to float32 when the session is created; blocks
+ * (weights/quantize.ts) stay as they are and serve linear maps alone.
+ */
+export type StoredTensor = { readonly dtype: 'float32' | 'float16'; readonly data: OnnxBytes } | StoredBlocks
+
+export interface StoredBlocks {
+  readonly dtype: 'blocks'
+  readonly bits: 4 | 8
+  /** uint8 [out, in/32, 32·bits/8] */
   readonly data: OnnxBytes
+  /** float16 [out, in/32] */
+  readonly scales: OnnxBytes
 }
 
 export interface LowerOptions {
@@ -46,6 +56,8 @@ export const fuseForTraining = (composite: Composite): boolean =>
 interface Emitter {
   /** The ONNX name of a value. */
   readonly name: (node: Value) => string
+  /** The product of rows [M, in] with a weight that is stored in blocks, if the value is one such weight. */
+  readonly overBlocks: (rows: Value, weight: Value) => string | undefined
   /** How often a value is used. */
   readonly uses: (node: Value) => number
   /** Appends an operator and returns its output's name. */
@@ -225,8 +237,17 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
     initializers.set(key, { name: key, dtype, shape, data: { kind: 'inline', bytes } })
     return key
   }
+  const blocks = new Map<Value, { readonly bits: number; readonly inputs: readonly string[] }>()
   const emitter: Emitter = {
     name: (node) => names.get(node) ?? emitter.name(writeLate(node)),
+    overBlocks: (rows, weight) => {
+      const held = blocks.get(weight)
+      if (held === undefined) return undefined
+      const [outer, inner] = weight.shape as [number, number]
+      const attributes = { N: outer, K: inner, bits: held.bits, block_size: blockLength }
+      const integers = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, integer(value)]))
+      return emitter.emit('MatMulNBits', [emitter.name(rows), ...held.inputs], integers, 'com.microsoft')
+    },
     uses: usesOf,
     emit: (type, inputs, attributes = {}, domain = '') => {
       const name = `${scope}/${type}_${nodes.length}`
@@ -254,28 +275,37 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
   }
   const write = (node: Value): void => {
     if (names.has(node)) return
+    if (blocks.has(node) && node.op === 'parameter')
+      throw new TypeError(`${node.attributes.name}: is stored in blocks, allowed only as a linear map's weight`)
     scope = node.scope
     const rule = (isComposite(node) ? fusedRules[node.op] : lowerRules[node.op]) as LowerRule<Primitive | Composite>
     names.set(node, rule(node as ValueOf<Primitive>, emitter))
   }
+  const storedAsFloat = (name: string, dtype: 'float32' | 'float16', shape: Shape, data: OnnxBytes): string => {
+    const held = dtype === 'float32' ? name : `${name}.stored`
+    initializers.set(held, { name: held, dtype, shape, data })
+    if (dtype === 'float32') return name
+    const attributes = { to: integer(castCodes.float32) }
+    nodes.push({ name: `${name}/Cast`, type: 'Cast', domain: '', inputs: [held], outputs: [name], attributes })
+    return name
+  }
   return {
     write,
-    absorbed: (node: Value) => absorbable(node) && usesOf(node) > 0,
+    absorbed: (node: Value) => blocks.has(node) || (absorbable(node) && usesOf(node) > 0),
     store: (parameter: ValueOf<'parameter'>, stored: (name: string, shape: Shape) => StoredTensor) => {
       const { name } = parameter.attributes
-      const { dtype, data } = stored(name, parameter.shape)
-      const held = dtype === 'float32' ? name : `${name}.stored`
-      initializers.set(held, { name: held, dtype, shape: parameter.shape, data })
-      names.set(parameter, name)
-      if (dtype === 'float32') return
-      nodes.push({
-        name: `${name}/Cast`,
-        type: 'Cast',
-        domain: '',
-        inputs: [held],
-        outputs: [name],
-        attributes: { to: integer(castCodes.float32) },
-      })
+      const tensor = stored(name, parameter.shape)
+      if (tensor.dtype !== 'blocks') {
+        names.set(parameter, storedAsFloat(name, tensor.dtype, parameter.shape, tensor.data))
+        return
+      }
+      const { bits, data, scales } = tensor
+      const [rows, columns] = parameter.shape as [number, number]
+      const grid = [rows, columns / blockLength]
+      const packed = `${name}.blocks`
+      const shape = [...grid, (blockLength * bits) / 8]
+      initializers.set(packed, { name: packed, dtype: 'uint8', shape, data })
+      blocks.set(parameter, { bits, inputs: [packed, storedAsFloat(`${name}.scales`, 'float16', grid, scales)] })
     },
     alias: (name: string, node: Value) => {
       nodes.push({
@@ -307,7 +337,9 @@ function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>)
 }
 
 /** A rank-2 product as Gemm, its transposes taken in as flags. */
-function gemm(node: ValueOf<'matmul'>, { emit, name }: Emitter, bias: readonly string[] = []): string {
+function gemm(node: ValueOf<'matmul'>, { emit, name, overBlocks }: Emitter, bias: readonly string[] = []): string {
+  const product = second(node).op === 'transpose' ? overBlocks(first(node), first(second(node))) : undefined
+  if (product !== undefined) return bias.length === 0 ? product : emit('Add', [product, ...bias])
   const [a, transA] = untransposed(first(node))
   const [b, transB] = untransposed(second(node))
   return emit('Gemm', [name(a), name(b), ...bias], { transA: integer(transA), transB: integer(transB) })
