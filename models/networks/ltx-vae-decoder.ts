@@ -53,6 +53,14 @@ export function ltxVaeDecoder(config: LtxVaeDecoderConfig, latents: Value, time:
   })
 }
 
+/** Latents as the denoiser gives them, brought back to the autoencoder's own mean and deviation; same shape. */
+export function denormalised(latents: Value): Value {
+  const channels = op.at(latents.shape, 1)
+  const statistic = (name: string, kind: 'ones' | 'zeros') =>
+    op.reshape(parameter(name, [channels], { kind }), [1, channels, 1, 1, 1])
+  return op.add(op.multiply(latents, statistic('latents_std', 'ones')), statistic('latents_mean', 'zeros'))
+}
+
 /** Residual blocks told the time by one embedder: [N, C, H, W] → [N, C, H, W]. */
 function block(x: Value, time: Value, count: number, frames: number): Value {
   const level = embedded(time, 4 * op.at(x.shape, 1)) //                                    [B, 4C]

@@ -24,23 +24,8 @@ import {
 } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
-import { blockLength } from '../weights/quantize.ts'
-import type { OnnxAttribute, OnnxBytes, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
-
-/**
- * Where a parameter's stored bytes lie. float16 storage is cast to float32 when the session is created; blocks
- * (weights/quantize.ts) stay as they are and serve linear maps alone.
- */
-export type StoredTensor = { readonly dtype: 'float32' | 'float16'; readonly data: OnnxBytes } | StoredBlocks
-
-export interface StoredBlocks {
-  readonly dtype: 'blocks'
-  readonly bits: 4 | 8
-  /** uint8 [out, in/32, 32·bits/8] */
-  readonly data: OnnxBytes
-  /** float16 [out, in/32] */
-  readonly scales: OnnxBytes
-}
+import type { OnnxAttribute, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
+import { type BlocksOperand, parameterStore, type StoredTensor } from './store.ts'
 
 export interface LowerOptions {
   /** Finds a parameter's bytes. Left out, parameters are inputs of the model, as training wants. */
@@ -237,16 +222,14 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
     initializers.set(key, { name: key, dtype, shape, data: { kind: 'inline', bytes } })
     return key
   }
-  const blocks = new Map<Value, { readonly bits: number; readonly inputs: readonly string[] }>()
+  const store = parameterStore(initializers, nodes)
+  const blocks = new Map<Value, BlocksOperand>()
   const emitter: Emitter = {
     name: (node) => names.get(node) ?? emitter.name(writeLate(node)),
     overBlocks: (rows, weight) => {
       const held = blocks.get(weight)
       if (held === undefined) return undefined
-      const [outer, inner] = weight.shape as [number, number]
-      const attributes = { N: outer, K: inner, bits: held.bits, block_size: blockLength }
-      const integers = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, integer(value)]))
-      return emitter.emit('MatMulNBits', [emitter.name(rows), ...held.inputs], integers, 'com.microsoft')
+      return emitter.emit('MatMulNBits', [emitter.name(rows), ...held.inputs], held.attributes, 'com.microsoft')
     },
     uses: usesOf,
     emit: (type, inputs, attributes = {}, domain = '') => {
@@ -265,7 +248,9 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
     },
     whole: (data, shape, dtype) => {
       const bytes = dtype === 'bool' ? Uint8Array.from(data) : new Uint8Array(Int32Array.from(data).buffer)
-      return inline(`${dtype}[${shape.join()}](${Array.from(data).join()})`, dtype, shape, bytes)
+      const key =
+        data.length <= 16 ? `${dtype}[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
+      return inline(key, dtype, shape, bytes)
     },
   }
   /** A value that a fused form would have absorbed, but somebody else needs after all. */
@@ -281,31 +266,13 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
     const rule = (isComposite(node) ? fusedRules[node.op] : lowerRules[node.op]) as LowerRule<Primitive | Composite>
     names.set(node, rule(node as ValueOf<Primitive>, emitter))
   }
-  const storedAsFloat = (name: string, dtype: 'float32' | 'float16', shape: Shape, data: OnnxBytes): string => {
-    const held = dtype === 'float32' ? name : `${name}.stored`
-    initializers.set(held, { name: held, dtype, shape, data })
-    if (dtype === 'float32') return name
-    const attributes = { to: integer(castCodes.float32) }
-    nodes.push({ name: `${name}/Cast`, type: 'Cast', domain: '', inputs: [held], outputs: [name], attributes })
-    return name
-  }
   return {
     write,
     absorbed: (node: Value) => blocks.has(node) || (absorbable(node) && usesOf(node) > 0),
-    store: (parameter: ValueOf<'parameter'>, stored: (name: string, shape: Shape) => StoredTensor) => {
-      const { name } = parameter.attributes
-      const tensor = stored(name, parameter.shape)
-      if (tensor.dtype !== 'blocks') {
-        names.set(parameter, storedAsFloat(name, tensor.dtype, parameter.shape, tensor.data))
-        return
-      }
-      const { bits, data, scales } = tensor
-      const [rows, columns] = parameter.shape as [number, number]
-      const grid = [rows, columns / blockLength]
-      const packed = `${name}.blocks`
-      const shape = [...grid, (blockLength * bits) / 8]
-      initializers.set(packed, { name: packed, dtype: 'uint8', shape, data })
-      blocks.set(parameter, { bits, inputs: [packed, storedAsFloat(`${name}.scales`, 'float16', grid, scales)] })
+    store: (parameter: ValueOf<'parameter'>, stored: NonNullable<LowerOptions['stored']>) => {
+      const operand = store.add(parameter, stored(parameter.attributes.name, parameter.shape))
+      if (typeof operand === 'string') names.set(parameter, operand)
+      else blocks.set(parameter, operand)
     },
     alias: (name: string, node: Value) => {
       nodes.push({

@@ -8,7 +8,8 @@ import { linear } from '../nn/linear.ts'
 import { nodeBackend } from '../node/backend.ts'
 import { wasmBackend } from '../node/backend-wasm.ts'
 import { encode, type OnnxBytes } from '../onnx/encode.ts'
-import { lower, type StoredTensor } from '../onnx/lower.ts'
+import { lower } from '../onnx/lower.ts'
+import type { StoredTensor } from '../onnx/store.ts'
 import { type BlockBits, dequantizeBlocks, errorGates, quantizeBlocks, relativeError } from './quantize.ts'
 
 const errorOf = (values: Float32Array, bits: BlockBits): number => {
