@@ -1,0 +1,72 @@
+/** Configurations small enough for tests, with every feature of the released ones. */
+
+import type { RandomParts } from './random.ts'
+
+export const toyWan: RandomParts = {
+  'wan-dit': {
+    channels: 16,
+    outChannels: 16,
+    patch: [1, 2, 2],
+    width: 128,
+    depth: 2,
+    heads: 2,
+    hidden: 256,
+    textWidth: 64,
+    featureWidth: 64,
+    textRows: 512,
+  },
+}
+
+export const toyTaehv: RandomParts = {
+  'taehv-decoder': {
+    latentChannels: 16,
+    channels: [16, 12, 8, 8],
+    growth: [1, 2, 2],
+    storedGrowth: [1, 2, 2],
+    patch: 1,
+    trim: 3,
+  },
+}
+
+export const toyLtx: RandomParts = {
+  'ltx-dit': {
+    channels: 16,
+    outChannels: 16,
+    width: 128,
+    depth: 2,
+    heads: 4,
+    hidden: 256,
+    textWidth: 64,
+    featureWidth: 64,
+  },
+  'ltx-vae-decoder': {
+    latentChannels: 16,
+    channels: [32, 16, 8, 8],
+    residuals: [1, 1, 1, 1],
+    patch: 4,
+    featureWidth: 64,
+    timestepScale: 1000,
+  },
+}
+
+/** What a released LTX file says about itself. */
+export const toyLtxMetadata = {
+  config: JSON.stringify({
+    transformer: { num_attention_heads: 4, causal_temporal_positioning: true },
+    vae: { timestep_conditioning: true },
+  }),
+}
+
+export const toyT5: RandomParts = {
+  t5: {
+    vocabulary: 96,
+    width: 64,
+    depth: 2,
+    heads: 2,
+    headWidth: 32,
+    hidden: 96,
+    buckets: 32,
+    maxDistance: 128,
+    biasPerLayer: true,
+  },
+}
