@@ -22,8 +22,13 @@ export interface MotionModulesConfig {
   readonly modules: Readonly<Record<string, MotionModuleConfig>>
 }
 
+/** A network, and how its tokens are placed in time. */
+export interface LtxPartConfig extends LtxDitConfig {
+  readonly causal: boolean
+}
+
 export interface PartConfigs {
-  'ltx-dit': LtxDitConfig
+  'ltx-dit': LtxPartConfig
   'ltx-vae-decoder': LtxVaeDecoderConfig
   'wan-dit': WanDitConfig
   'taehv-decoder': TaehvDecoderConfig
@@ -37,7 +42,7 @@ export interface Tensors {
   readonly names: readonly string[]
   /** @throws RangeError when there is none of that name. */
   readonly shape: (name: string) => Shape
-  /** A number of the file's own config, or of a tensor of one element. */
+  /** A number of the file's own config (a truth value is 0 or 1), or of a tensor of one element. */
   readonly number: (key: string) => number | undefined
 }
 
@@ -82,6 +87,8 @@ export const parts: { readonly [K in PartKind]: PartDescription<K> } = {
       hidden: rowsOf(tensors, 'transformer_blocks.0.ff.net.0.proj'),
       textWidth: columnsOf(tensors, 'caption_projection.linear_1'),
       featureWidth: columnsOf(tensors, 'time_embed.emb.timestep_embedder.linear_1'),
+      // Versions from 0.9.5 on place tokens so; older files say that they do not.
+      causal: tensors.number('causal_temporal_positioning') !== 0,
     }),
     graph: (config) =>
       trace(() => ({

@@ -147,16 +147,10 @@ function metadataConfig({ config }: SafetensorsHeader['metadata']): unknown {
 /** A number under a key of a config or of one of its sections. */
 function numberIn(config: unknown, key: string): number | undefined {
   if (typeof config !== 'object' || config === null) return undefined
-  if (Object.hasOwn(config, key)) {
-    const value = (config as Record<string, unknown>)[key]
-    return typeof value === 'number' ? value : undefined
-  }
-  for (const section of Object.values(config)) {
-    if (typeof section !== 'object' || section === null || !Object.hasOwn(section, key)) continue
-    const value = (section as Record<string, unknown>)[key]
-    if (typeof value === 'number') return value
-  }
-  return undefined
+  const places = [config, ...Object.values(config)].filter((each) => typeof each === 'object' && each !== null)
+  const values = places.flatMap((each) => (Object.hasOwn(each, key) ? [(each as Record<string, unknown>)[key]] : []))
+  const value = values.find((each) => typeof each === 'number' || typeof each === 'boolean')
+  return value === undefined ? undefined : Number(value)
 }
 
 /** Parameters that serve as weights of linear maps and nothing else: those that may be kept in blocks. */

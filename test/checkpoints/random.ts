@@ -150,7 +150,10 @@ function wanName(name: string): string {
 
 const fullSizes: Readonly<Record<string, RandomParts>> = {
   'wan2.1-1.3b': { 'wan-dit': wanDitSizes['wan2.1-1.3b'] },
-  'ltx-2b': { 'ltx-dit': ltxDitSizes['ltx-2b'], 'ltx-vae-decoder': ltxVaeDecoderSizes['ltx-0.9.5'] },
+  'ltx-2b': {
+    'ltx-dit': { ...ltxDitSizes['ltx-2b'], causal: true },
+    'ltx-vae-decoder': ltxVaeDecoderSizes['ltx-0.9.5'],
+  },
   'taew2.1': { 'taehv-decoder': taehvDecoderSizes['taew2.1'] },
   'umt5-xxl': { t5: t5Sizes['umt5-xxl'] },
   't5-v1.1-xxl': { t5: t5Sizes['t5-v1.1-xxl'] },

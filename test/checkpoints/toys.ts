@@ -38,6 +38,7 @@ export const toyLtx: RandomParts = {
     hidden: 256,
     textWidth: 64,
     featureWidth: 64,
+    causal: true,
   },
   'ltx-vae-decoder': {
     latentChannels: 16,
