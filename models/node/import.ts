@@ -9,7 +9,8 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, link, mkdir, readFile, rm, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import type { DistilledPlanName } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import { sizeOf } from '../graph/graph.ts'
 import { bytesOf, conversionsOf, type Precision, type TensorConversion } from '../weights/conversion.ts'
@@ -30,6 +31,8 @@ export interface ImportOptions {
   readonly folder: string
   readonly id: string
   readonly precision: Precision
+  /** The denoiser's plan; guessed from the file's name when left out. */
+  readonly plan?: DistilledPlanName
   readonly signal: AbortSignal
   readonly show: (line: string) => void
 }
@@ -85,7 +88,39 @@ export async function importPart(
     kept,
     source: { file: basename(source as string), bytes: checkpoint.bytes },
   }
-  return enter(written, kind, options)
+  return enter(written, kind, options, await additions(plan.part, source as string, options))
+}
+
+/** What comes into the manifest with a part: a denoiser's plan, a text encoder's tokenizer. */
+async function additions(
+  { kind }: FoundPart,
+  source: string,
+  { folder, id, plan }: ImportOptions,
+): Promise<Pick<ImportedManifest, 'plan' | 'tokenizer'>> {
+  const { slot } = parts[kind]
+  if (slot === 'denoiser') return { plan: plan ?? guessedPlan(kind, basename(source)) }
+  const tokenizer = slot === 'textEncoder' ? await tokenizerBeside(source) : undefined
+  if (tokenizer === undefined) return {}
+  const path = join(folder, id, 'tokenizer.json')
+  await copyFile(tokenizer, path)
+  return { tokenizer: await hashed(path) }
+}
+
+/** Releases say in their names which plan they were distilled for. */
+export function guessedPlan(kind: PartKind, file: string): DistilledPlanName {
+  if (kind === 'ltx-dit') return /0[._-]9[._-]6/.test(file) ? 'ltx-0.9.6-distilled' : 'ltx-0.9.8-distilled'
+  if (/self[._-]?forcing/i.test(file)) return 'self-forcing'
+  return /light/i.test(file) ? 'lightx2v-4' : 'fastwan-dmd'
+}
+
+/** tokenizer.json in the encoder's folder, or in the folder of tokenizers beside it. */
+async function tokenizerBeside(encoder: string): Promise<string | undefined> {
+  const folder = dirname(encoder)
+  for (const path of [join(folder, 'tokenizer.json'), join(folder, '..', 'tokenizer', 'tokenizer.json')]) {
+    const found = await stat(path).catch(() => undefined)
+    if (found?.isFile()) return path
+  }
+  return undefined
 }
 
 async function converted({ part, conversions }: PartPlan, checkpoint: OpenCheckpoint, options: ImportOptions) {
@@ -148,10 +183,16 @@ export async function hashed(path: string): Promise<ImportedFile> {
   return { file: basename(path), bytes: size, sha256: whole.digest('hex'), chunkBytes, chunks }
 }
 
-async function enter(part: ImportedPart, kind: PartKind, { folder, id }: ImportOptions): Promise<ImportedManifest> {
+async function enter(
+  part: ImportedPart,
+  kind: PartKind,
+  { folder, id }: ImportOptions,
+  additions: Pick<ImportedManifest, 'plan' | 'tokenizer'>,
+): Promise<ImportedManifest> {
   const known = await loadManifest(folder, id)
   const manifest = readManifest({
     ...known,
+    ...additions,
     format: 1,
     id,
     licenses: { ...known?.licenses, [kind]: licenses[kind].name },

@@ -7,6 +7,7 @@
  */
 
 import * as v from 'valibot'
+import { type DistilledPlanName, distilledPlans } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import { precisions } from './conversion.ts'
 import { partKinds } from './rename.ts'
@@ -38,7 +39,7 @@ const partSchema = v.strictObject({
 
 export const importedManifestSchema = v.strictObject({
   format: v.literal(1),
-  id: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9.-]{0,60}$/)),
+  id: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,60}$/)),
   licenses: v.record(v.string(), v.string()),
   parts: v.strictObject({
     denoiser: v.optional(partSchema),
@@ -47,8 +48,7 @@ export const importedManifestSchema = v.strictObject({
     motion: v.optional(partSchema),
   }),
   tokenizer: v.optional(fileSchema),
-  /** Row of shared/distilled.ts. */
-  sampling: v.optional(v.string()),
+  plan: v.optional(v.picklist(Object.keys(distilledPlans) as [DistilledPlanName, ...DistilledPlanName[]])),
 })
 
 export type ImportedManifest = v.InferOutput<typeof importedManifestSchema>

@@ -5,6 +5,7 @@
  */
 
 import { basename } from 'node:path'
+import { type DistilledPlanName, distilledPlans } from '../../../shared/distilled.ts'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type Precision, precisions } from '../../weights/conversion.ts'
 import { licenses } from '../../weights/licenses.ts'
@@ -21,6 +22,11 @@ export const importCommand: Command = {
   options: {
     as: { kind: 'text', value: 'ID', help: 'the model to make or to add to; named after the file when left out' },
     precision: { kind: 'text', value: 'P', help: `${precisions.join(', ')} (f16)` },
+    plan: {
+      kind: 'text',
+      value: 'NAME',
+      help: 'the steps a denoiser was distilled for; guessed from the file when left out',
+    },
     'dry-run': { kind: 'flag', help: 'say what would be done and write nothing' },
   },
   run: runImport,
@@ -32,6 +38,7 @@ async function runImport(given: Arguments, surroundings: Surroundings): Promise<
   if (path === undefined || more.length > 0)
     throw new GenerationError('invalid_parameter', `import: got ${given.positionals.length} paths, allowed is one`)
   const precision = precisionOf(given.text('precision') ?? 'f16')
+  const plan = planOf(given.text('plan'))
   const id = idOf(given.text('as') ?? basename(path))
   const folder = importedFolder()
   const checkpoints = await openCheckpoints(path)
@@ -41,10 +48,10 @@ async function runImport(given: Arguments, surroundings: Surroundings): Promise<
     for (const { plan } of plans) describe(plan, precision, say)
     let manifest = await loadManifest(folder, id)
     if (!given.flag('dry-run')) {
-      for (const { plan, checkpoint } of plans)
-        manifest = await importPart(plan, checkpoint, { folder, id, precision, signal, show })
+      for (const each of plans)
+        manifest = await importPart(each.plan, each.checkpoint, { folder, id, precision, plan, signal, show })
       for (const { plan } of plans) reportKept(manifest, parts[plan.part.kind].slot, say)
-      say(`${id}: written to ${folder}`)
+      say(`${id}: written to ${folder}${manifest?.plan === undefined ? '' : `, steps of ${manifest.plan}`}`)
     }
     const missing = missingSlots(manifest, plans)
     if (missing.length > 0) say(`${id}: to make videos it still wants ${missing.join(' and ')}; import them --as ${id}`)
@@ -93,10 +100,12 @@ function missingSlots(manifest: ImportedManifest | undefined, plans: readonly { 
   ])
   const wanted: Partial<Record<Slot, string>> = {
     denoiser: 'a denoiser',
-    textEncoder: 'a text encoder with its tokenizer.json',
+    textEncoder: 'a text encoder',
     decoder: 'a decoder',
   }
-  return Object.entries(wanted).flatMap(([slot, title]) => (held.has(slot) ? [] : [title]))
+  const missing = Object.entries(wanted).flatMap(([slot, title]) => (held.has(slot) ? [] : [title]))
+  const mute = manifest?.parts.textEncoder !== undefined && manifest.tokenizer === undefined
+  return mute ? [...missing, 'a tokenizer.json beside its text encoder'] : missing
 }
 
 const summaryOf = ({ part, parameters, bytes, inPlace }: PartPlan) => ({
@@ -118,12 +127,18 @@ function precisionOf(name: string): Precision {
   return precision
 }
 
+function planOf(name: string | undefined): DistilledPlanName | undefined {
+  if (name === undefined || Object.hasOwn(distilledPlans, name)) return name as DistilledPlanName | undefined
+  const allowed = Object.keys(distilledPlans).join(', ')
+  throw new GenerationError('invalid_parameter', `--plan: got ${name}, allowed are ${allowed}`)
+}
+
 /** A model's name from a file's. */
 function idOf(text: string): string {
   const id = text
     .replace(/\.safetensors$/, '')
     .toLowerCase()
-    .replace(/[^a-z0-9.]+/g, '-')
+    .replace(/[^a-z0-9]+/g, '-')
     .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
     .slice(0, 60)
   if (id === '') throw new GenerationError('invalid_parameter', `--as: got “${text}”, allowed are letters and digits`)
