@@ -43,16 +43,14 @@ export const decoders: { readonly [K in DecoderKind]: Decode<K> } = {
 async function* decodeByFrame({ config, shape, latents, load }: Decoding<'taehv-decoder'>) {
   const { channels, frames, height, width } = shape
   const session = await load(`${height} ${width}`, () => pieceGraph(config, shape))
-  let memory: Readonly<Record<string, HostTensor>> = Object.fromEntries(
-    memoryShapes(config, shape).map((each, place) => [`memory${place}`, silence(each)]),
-  )
+  let memory: readonly HostTensor[] = memoryShapes(config, shape).map(silence)
   for (let index = 0; index < frames; index++) {
     const data = planes(latents, shape, index)
-    const { frames: made, ...after } = await session.run({
+    const { frames: made, ...kept } = await session.run({
       latents: { dtype: 'float32', shape: [1, 1, channels, height, width], data },
-      ...memory,
+      ...Object.fromEntries(memory.map((each, place) => [`before${place}`, each])),
     })
-    memory = after
+    memory = memory.map((_, place) => kept[`after${place}`] as HostTensor)
     const values = made?.data as Float32Array
     requireFinite(values, `decoding latent frame ${index + 1} of ${frames}`)
     const [total = 0, tall = 0, wide = 0] = made?.shape ?? []
@@ -64,11 +62,12 @@ async function* decodeByFrame({ config, shape, latents, load }: Decoding<'taehv-
 
 function pieceGraph(config: TaehvDecoderConfig, shape: LatentShape): Record<string, Value> {
   const { channels, height, width } = shape
-  const before = memoryShapes(config, shape).map((each, place) => input(`memory${place}`, each))
+  const before = memoryShapes(config, shape).map((each, place) => input(`before${place}`, each))
   const { frames, memory } = taehvDecodePiece(config, input('latents', [1, 1, channels, height, width]), before)
   const [, count, , tall, wide] = frames.shape as [number, number, number, number, number]
   const pictures = op.reshape(op.transpose(frames, [0, 1, 3, 4, 2]), [count, tall, wide, 3])
-  const kept = memory.map((each, place) => [`memory${place}`, each] as const)
+  // An output may not have the name of an input.
+  const kept = memory.map((each, place) => [`after${place}`, each] as const)
   return { frames: op.subtract(op.multiply(pictures, 2), 1), ...Object.fromEntries(kept) }
 }
 

@@ -16,6 +16,8 @@ import type { EncodedText } from './tokenizer.ts'
 
 /** Prompts to the token ids of one text encoder. */
 export interface PromptTokenizer {
+  /** Ids are below this. */
+  readonly vocabulary: number
   /** Ids without padding, the end token last. */
   readonly tokenize: (text: string) => Int32Array
   /** Ids padded or cut to `length`, the end token kept. */
@@ -69,7 +71,9 @@ export function sentencePiece(json: unknown): PromptTokenizer {
     const cut = ids.flatMap((id, index) => (id === model.unk_id ? bytes(tokens[index] as string, id) : [id]))
     return Int32Array.from([...cut, end])
   }
+  const highest = read.added_tokens.reduce((most, { id }) => Math.max(most, id), model.vocab.length - 1)
   return {
+    vocabulary: highest + 1,
     tokenize,
     encode: (text, length) => padded(tokenize(text), length, end, padding),
   }

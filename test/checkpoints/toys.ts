@@ -60,7 +60,7 @@ export const toyLtxMetadata = {
 
 export const toyT5: RandomParts = {
   t5: {
-    vocabulary: 96,
+    vocabulary: 320,
     width: 64,
     depth: 2,
     heads: 2,
