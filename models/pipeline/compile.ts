@@ -47,12 +47,7 @@ export function compileStep(model: Model, batch: 1 | 2, shape: LatentShape, leng
   return source(model, () => stepGraph(model, batch, shape, length))
 }
 
-export function stepGraph(
-  { denoiser }: Pick<Model, 'denoiser'>,
-  batch: 1 | 2,
-  shape: LatentShape,
-  length: number,
-) {
+export function stepGraph({ denoiser }: Pick<Model, 'denoiser'>, batch: 1 | 2, shape: LatentShape, length: number) {
   const time = input('time', [1, shape.frames, denoiser.featureWidth])
   return sampledStep(batch, shape, (latents, repeated) =>
     scope('dit', () =>
