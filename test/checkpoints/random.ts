@@ -6,7 +6,7 @@
  */
 
 import { open } from 'node:fs/promises'
-import { type ParameterDescription, sizeOf } from '../../models/graph/graph.ts'
+import { type Graph, type ParameterDescription, sizeOf } from '../../models/graph/graph.ts'
 import { ltxDitSizes } from '../../models/networks/ltx-dit.ts'
 import { ltxVaeDecoderSizes } from '../../models/networks/ltx-vae-decoder.ts'
 import { t5Sizes } from '../../models/networks/t5.ts'
@@ -72,6 +72,21 @@ export async function writeRandomCheckpoint(
   return start.length + cursor
 }
 
+/** The same numbers, in memory. */
+export function drawnParameters({ parameters }: Graph): Record<string, Float32Array> {
+  return Object.fromEntries(
+    parameters.map(({ attributes }) => {
+      const pieces = [...numbers(attributes, 'F32')]
+      const bytes = new Uint8Array(pieces.reduce((total, each) => total + each.length, 0))
+      pieces.reduce((offset, each) => {
+        bytes.set(each, offset)
+        return offset + each.length
+      }, 0)
+      return [attributes.name, new Float32Array(bytes.buffer)]
+    }),
+  )
+}
+
 const table = gaussian(11, 0, 0, 2 ** 20)
 
 /** A tensor's numbers, at most a million at a time; scaled so that signals keep their size. */
@@ -93,6 +108,8 @@ function place(name: string, shape: readonly number[]): readonly [middle: number
   if (shape.length === 1) return [0, 0.02]
   if (/scale_shift_table$/.test(name)) return [0, 0.2]
   if (/shared\.weight$/.test(name)) return [0, 1]
+  // T5 does not divide its logits by √d; its queries are drawn smaller instead.
+  if (/SelfAttention\.q\.weight$/.test(name)) return [0, 0.15 / Math.sqrt(sizeOf(shape.slice(1)))]
   return [0, 1 / Math.sqrt(sizeOf(shape.slice(1)))]
 }
 
