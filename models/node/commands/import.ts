@@ -34,6 +34,7 @@ export const importCommand: Command = {
 
 async function runImport(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, say, show, emit } = surroundings
+  const began = performance.now()
   const [path, ...more] = given.positionals
   if (path === undefined || more.length > 0)
     throw new GenerationError('invalid_parameter', `import: got ${given.positionals.length} paths, allowed is one`)
@@ -51,7 +52,9 @@ async function runImport(given: Arguments, surroundings: Surroundings): Promise<
       for (const each of plans)
         manifest = await importPart(each.plan, each.checkpoint, { folder, id, precision, plan, signal, show })
       for (const { plan } of plans) reportKept(manifest, parts[plan.part.kind].slot, say)
+      const peak = process.resourceUsage().maxRSS / 1024
       say(`${id}: written to ${folder}${manifest?.plan === undefined ? '' : `, steps of ${manifest.plan}`}`)
+      say(`  ${((performance.now() - began) / 1000).toFixed(1)} s, at most ${peak.toFixed(0)} MB of memory`)
     }
     const missing = missingSlots(manifest, plans)
     if (missing.length > 0) say(`${id}: to make videos it still wants ${missing.join(' and ')}; import them --as ${id}`)
