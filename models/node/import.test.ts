@@ -8,7 +8,7 @@ import {
   type RandomParts,
   writeRandomCheckpoint,
 } from '../../test/checkpoints/random.ts'
-import { toyLtx, toyLtxMetadata, toyT5, toyTaehv, toyWan } from '../../test/checkpoints/toys.ts'
+import { toyLtx, toyLtxMetadata, toyMotion, toyT5, toyTaehv, toyWan } from '../../test/checkpoints/toys.ts'
 import { precisions } from '../weights/conversion.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import { partGraph } from '../weights/parts.ts'
@@ -53,6 +53,11 @@ describe('recognising a checkpoint', () => {
     ['LTX with its decoder, original names', toyLtx, { original: true, metadata: toyLtxMetadata }],
     ['TAEHV', toyTaehv, { dtype: 'F32' }],
     ['UMT5', toyT5, {}],
+    [
+      'motion modules',
+      toyMotion,
+      { beside: { 'down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe': [1, 32, 64] } },
+    ],
   ]
   it.each(files)('reads kind and configuration of %s off its tensors', async (_, parts, options) => {
     const [{ parts: found = [], doubts = [] } = {}] = await recognised(await written(parts, options))

@@ -30,7 +30,7 @@ type Header = Record<string, unknown>
 /** The tensors of a motion module and of a TAEHV decoder, small: two kinds that a reader must tell apart. */
 function headerOf(): { readonly header: Header; readonly dataBytes: number } {
   const motion = partGraph('motion-module', {
-    modules: { m: { channels: 8, groups: 2, heads: 2, depth: 1, maxFrames: 4, normSpan: 'clip' } },
+    modules: { m: { channels: 32, groups: 32, heads: 8, depth: 1, maxFrames: 4, normSpan: 'clip' } },
   })
   const taehv = partGraph('taehv-decoder', { latentChannels: 2, channels: [2, 2], growth: [1], patch: 1, trim: 0 })
   const header: Header = { __metadata__: toyLtxMetadata }
@@ -41,7 +41,7 @@ function headerOf(): { readonly header: Header; readonly dataBytes: number } {
     cursor += length
   }
   for (const { attributes } of [...motion.parameters, ...taehv.parameters]) add(attributes.name, attributes.shape)
-  add('m.transformer_blocks.0.pos_embed.pe', [1, 4, 8])
+  add('m.transformer_blocks.0.pos_embed.pe', [1, 4, 32])
   return { header, dataBytes: cursor }
 }
 
@@ -151,6 +151,8 @@ describe('a header as it is', () => {
     new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true)
     bytes.set(text, 8)
     expect(explore(bytes)).toBe('whole')
+    const { parts } = recognise({ headers: { file: readSafetensors(bytes) } })
+    expect(parts.map(({ kind }) => kind)).toEqual(['taehv-decoder', 'motion-module'])
   })
 })
 

@@ -104,7 +104,7 @@ const misfit = ({ name, shape, tensor }: { name: string; shape: Shape; tensor: L
 /** The first number of a configuration that no network has, with its place. */
 function implausible(config: unknown, place = 'config'): string | undefined {
   if (typeof config === 'number' && Number.isInteger(config) && config >= 0 && config <= 2 ** 24) return undefined
-  if (typeof config === 'boolean') return undefined
+  if (typeof config === 'boolean' || typeof config === 'string') return undefined
   if (typeof config !== 'object' || config === null) return `${place} is ${config}`
   return Object.entries(config)
     .map(([key, value]) => implausible(value, key))

@@ -25,6 +25,8 @@ export interface RandomCheckpointOptions {
   readonly metadata?: Readonly<Record<string, string>>
   /** Our names of tensors to leave out. */
   readonly without?: readonly string[]
+  /** Tensors that files have and our networks compute. */
+  readonly beside?: Readonly<Record<string, readonly number[]>>
   /** Changes a description before it is written, to make files that lie. */
   readonly lie?: (name: string, shape: readonly number[]) => readonly number[]
 }
@@ -41,6 +43,7 @@ export async function writeRandomCheckpoint(
     original = false,
     metadata = {},
     without = [],
+    beside = {},
     lie = (_, shape) => shape,
   }: RandomCheckpointOptions = {},
 ): Promise<number> {
@@ -53,6 +56,9 @@ export async function writeRandomCheckpoint(
         stored: original ? originalName(kind, description.name) : description.name,
       })),
   )
+  for (const [name, shape] of Object.entries(beside)) {
+    tensors.push({ description: { name, shape, initializer: { kind: 'zeros' } }, stored: name })
+  }
   let cursor = 0
   const header: Record<string, unknown> = { __metadata__: metadata }
   for (const { description, stored } of tensors) {

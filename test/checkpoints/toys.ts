@@ -71,3 +71,18 @@ export const toyT5: RandomParts = {
     biasPerLayer: true,
   },
 }
+
+export const toyMotion: RandomParts = {
+  'motion-module': {
+    modules: {
+      'down_blocks.0.motion_modules.0': {
+        channels: 64,
+        groups: 32,
+        heads: 8,
+        depth: 1,
+        maxFrames: 32,
+        normSpan: 'clip',
+      },
+    },
+  },
+}
