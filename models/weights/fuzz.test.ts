@@ -16,7 +16,7 @@ import { partKinds } from './rename.ts'
 import { readSafetensors, readTensor, WeightsFormatError } from './safetensors.ts'
 import { storedTensors } from './stored.ts'
 
-const runs = Number(process.env.ZOETROPE_FUZZ ?? 1500)
+const runs = Number(process.env.ZOETROPE_FUZZ ?? 1000)
 /** Longest that one file may take, in milliseconds: a hang shows as much more. */
 const patience = 2000
 
