@@ -51,13 +51,14 @@ export function storedIn({ files, card }: Model): NonNullable<LowerOptions['stor
     for (const [location, file] of Object.entries(files)) {
       const entry = file.entries.get(name)
       if (entry === undefined) continue
-      if (entry.dtype === 'int32' || String(entry.shape) !== String(shape)) {
+      const { dtype } = entry
+      if ((dtype !== 'float32' && dtype !== 'float16') || String(entry.shape) !== String(shape)) {
         throw new GenerationError(
           'model_format',
-          `${card.id}: ${name} is stored as ${entry.dtype} [${entry.shape}], the network wants [${shape}]`,
+          `${card.id}: ${name} is stored as ${dtype} [${entry.shape}], the network wants [${shape}]`,
         )
       }
-      return { dtype: entry.dtype, data: { kind: 'external', location, offset: entry.offset, length: entry.length } }
+      return { dtype, data: { kind: 'external', location, offset: entry.offset, length: entry.length } }
     }
     throw new GenerationError(
       'model_format',
