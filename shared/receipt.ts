@@ -10,7 +10,7 @@ export interface Receipt {
   readonly model: string
   readonly revision: string
   readonly weights_sha256: string
-  readonly quantization: 'none'
+  readonly quantization: 'none' | 'f32' | 'f16' | 'q8' | 'q4'
   /** The runtime and its version, for example onnxruntime-node/1.30.0. */
   readonly runtime: string
   readonly execution_provider: string

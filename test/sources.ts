@@ -20,7 +20,7 @@ const mayImport: Readonly<Record<House, readonly House[]>> = {
 /** Packages a house may name; undefined is any. */
 const packages: Readonly<Record<House, RegExp | undefined>> = {
   shared: /^valibot$/,
-  models: /^valibot$/,
+  models: /^(valibot|@huggingface\/tokenizers)$/,
   client: undefined,
   worker: undefined,
 }

@@ -210,12 +210,21 @@ const compositeCases = {
       (x, cos, sin) => rope(x as Value, cos as Value, sin as Value, 2),
     ),
     on([[1, 2, 4]], (x) => rope(x as Value, ramp(2, 2), op.sin(ramp(2, 2)), 1)),
+    on(
+      [
+        [2, 3, 8],
+        [3, 2],
+        [3, 2],
+      ],
+      (x, cos, sin) => rope(x as Value, cos as Value, sin as Value, 2, 'neighbours'),
+    ),
   ],
   attention: [
     ...([[2, 1, 1, 5], [1, 2, 3, 5], [3, 5], [5]] as const).map((bias) =>
       on([[2, 3, 4], [2, 5, 4], [2, 5, 4], bias], (q, k, v, b) => attention(q as Value, k as Value, v as Value, 2, b)),
     ),
     on([[1, 3, 4]], (x) => attention(x as Value, x as Value, x as Value, 1)),
+    on([[1, 3, 4]], (x) => attention(x as Value, x as Value, x as Value, 2, undefined, 1)),
   ],
 } as const satisfies Readonly<Record<Composite, Cases>>
 

@@ -7,7 +7,7 @@
  */
 
 import { rope } from '../graph/composites.ts'
-import type { Composite, Primitive, Shape, Value, ValueOf } from '../graph/graph.ts'
+import type { Composite, Primitive, RotaryLayout, Shape, Value, ValueOf } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 
 export type Cotangents = readonly (Value | null)[]
@@ -163,20 +163,23 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
   // A rotation: its transpose turns the other way. The tables' parts cost nothing unless somebody asks for them.
   rope: (node, cotangent) => {
     const [x, cos, sin] = [first(node), second(node), op.at(node.inputs, 2)]
-    const { heads } = node.attributes
+    const { heads, layout } = node.attributes
     const [turned, quarter] = [
-      rope(cotangent, cos, op.negate(sin), heads),
-      rope(x, op.broadcast(op.constant(0), cos.shape), op.broadcast(op.constant(1), sin.shape), heads),
+      rope(cotangent, cos, op.negate(sin), heads, layout),
+      rope(x, op.broadcast(op.constant(0), cos.shape), op.broadcast(op.constant(1), sin.shape), heads, layout),
     ]
-    return [turned, perPair(op.multiply(cotangent, x), cos.shape), perPair(op.multiply(cotangent, quarter), sin.shape)]
+    const table = (product: Value) => perPair(product, cos.shape, layout)
+    return [turned, table(op.multiply(cotangent, x)), table(op.multiply(cotangent, quarter))]
   },
 }
 
-/** Sums [B, T, heads·d] over batch, heads and the halves of each head: [T, d/2]. */
-function perPair(x: Value, [length, pairs]: Shape): Value {
+/** Sums [B, T, heads·d] over batch, heads and the two of each pair: [T, d/2]. */
+function perPair(x: Value, [length, pairs]: Shape, layout: RotaryLayout): Value {
   const [batch, tokens, width] = [op.at(x.shape, 0), op.at(x.shape, 1), op.at(x.shape, 2)]
-  const halves = op.reshape(x, [batch, tokens, width / (pairs as number), pairs as number])
-  return op.reshape(op.sum(halves, [0, 2]), [length as number, pairs as number])
+  const count = pairs as number
+  const split = layout === 'halves' ? [width / count, count] : [width / count / 2, count, 2]
+  const summed = op.sum(op.reshape(x, [batch, tokens, ...split]), layout === 'halves' ? [0, 2] : [0, 2, 4])
+  return op.reshape(summed, [length as number, count])
 }
 
 /** The rules of a differentiation; a composite without one is differentiated through its expansion. */

@@ -6,10 +6,18 @@
  * operator instead; autodiff/vjp.ts may hold a shorter rule than the expansion's own.
  *
  * RMS norm: Zhang & Sennrich 2019 (1910.07467). GELU: Hendrycks & Gimpel 2016 (1606.08415). RoPE: Su et al. 2021
- * (2104.09864), halves rotated against each other, the layout of the fused operator. Attention: Vaswani et al. 2017.
+ * (2104.09864), pairing the halves of a head or its neighbours, both layouts of the fused operator. Attention: Vaswani et al. 2017.
  */
 
-import { type Composite, type CompositeAttributes, scopeName, type Value, type ValueOf, value } from './graph.ts'
+import {
+  type Composite,
+  type CompositeAttributes,
+  type RotaryLayout,
+  scopeName,
+  type Value,
+  type ValueOf,
+  value,
+} from './graph.ts'
 import * as op from './ops.ts'
 
 type Expansion<K extends Composite> = (inputs: readonly Value[], attributes: CompositeAttributes[K]) => Value
@@ -37,26 +45,28 @@ const expansions = {
     const cubic = op.add(x, op.multiply(op.multiply(op.square(x), x), 0.044715))
     return op.multiply(op.multiply(x, 0.5), op.add(op.tanh(op.multiply(cubic, Math.sqrt(2 / Math.PI))), 1))
   },
-  rope: (inputs, { heads }) => {
+  rope: (inputs, { heads, layout }) => {
     const [x, cos, sin] = [op.at(inputs, 0), op.at(inputs, 1), op.at(inputs, 2)]
     const [batch, length, width] = [op.at(x.shape, 0), op.at(x.shape, 1), op.at(x.shape, 2)]
-    const split = op.reshape(x, [batch, length, heads, width / heads]) //               [B, T, H, d]
-    const [first, second] = halves(split)
-    const c = op.reshape(cos, [1, length, 1, width / heads / 2])
-    const s = op.reshape(sin, [1, length, 1, width / heads / 2])
+    const pairs = width / heads / 2
+    const axis = layout === 'halves' ? 3 : 4
+    const split = op.reshape(x, [batch, length, heads, ...(layout === 'halves' ? [2 * pairs] : [pairs, 2])])
+    const [first, second] = op.split(split, 2, axis) as [Value, Value] //               [B, T, H, d/2(, 1)]
+    const table = (angles: Value) => op.reshape(angles, [1, length, 1, pairs, ...(axis === 4 ? [1] : [])])
+    const [c, s] = [table(cos), table(sin)]
     const turned = op.concatenate(
       [
         op.subtract(op.multiply(first, c), op.multiply(second, s)),
         op.add(op.multiply(second, c), op.multiply(first, s)),
       ],
-      -1,
+      axis,
     )
     return op.reshape(turned, x.shape)
   },
-  attention: (inputs, { heads, masked }) => {
+  attention: (inputs, { heads, masked, scale }) => {
     const [query, key, content] = [op.at(inputs, 0), op.at(inputs, 1), op.at(inputs, 2)]
     const width = op.at(query.shape, 2) / heads
-    const q = intoHeads(op.multiply(query, 1 / Math.sqrt(width)), heads) //             [B, H, T, d]
+    const q = intoHeads(op.multiply(query, scale ?? 1 / Math.sqrt(width)), heads) //    [B, H, T, d]
     const logits = op.matmul(q, op.swapLast(intoHeads(key, heads))) //                  [B, H, T, S]
     const weights = softmax(masked ? op.add(logits, op.at(inputs, 3)) : logits)
     return outOfHeads(op.matmul(weights, intoHeads(content, heads))) //                 [B, T, D]
@@ -99,24 +109,31 @@ export const gelu = (x: Value, approximate: 'tanh' | 'none' = 'tanh'): Value =>
   value('gelu', [x], { approximate }, x.shape)
 
 /**
- * Rotates each head's halves by position. x [B, T, heads·d]; cos and sin [T, d/2].
+ * Rotates each head's pairs by position. x [B, T, heads·d]; cos and sin [T, d/2].
  * Row t, pair m holds the cosine (sine) of the angle of pair m at token t; the layout of axes is the caller's.
  */
-export function rope(x: Value, cos: Value, sin: Value, heads: number): Value {
+export function rope(x: Value, cos: Value, sin: Value, heads: number, layout: RotaryLayout = 'halves'): Value {
   const half = op.at(x.shape, 2) / heads / 2
   if (!Number.isInteger(half))
     throw new RangeError(`${scopeName()}: rope over [${x.shape}] wants an even head of ${heads}`)
   const table = [op.at(x.shape, 1), half].join()
   if (cos.shape.join() !== table || sin.shape.join() !== table)
     throw new RangeError(`${scopeName()}: rope got tables [${cos.shape}] and [${sin.shape}], takes [${table}]`)
-  return value('rope', [x, cos, sin], { heads }, x.shape)
+  return value('rope', [x, cos, sin], { heads, layout }, x.shape)
 }
 
 /**
  * Scaled dot-product attention. query [B, T, D], key and content [B, S, D]; `bias`, if given, is added to the logits
- * and broadcasts to [B, heads, T, S].
+ * and broadcasts to [B, heads, T, S]; the logits are scaled by 1/√d where `scale` says nothing else.
  */
-export function attention(query: Value, key: Value, content: Value, heads: number, bias?: Value): Value {
+export function attention(
+  query: Value,
+  key: Value,
+  content: Value,
+  heads: number,
+  bias?: Value,
+  scale?: number,
+): Value {
   if (op.at(query.shape, 2) % heads !== 0) {
     throw new RangeError(`${scopeName()}: attention of width ${query.shape[2]} does not divide into ${heads} heads`)
   }
@@ -128,18 +145,15 @@ export function attention(query: Value, key: Value, content: Value, heads: numbe
       `${scopeName()}: attention of [${query.shape}] got ${got}, takes [${batch},${memory},${width}]`,
     )
   }
-  if (bias === undefined) return value('attention', [query, key, content], { heads, masked: false }, query.shape)
+  const scaled = scale === undefined ? {} : { scale }
+  if (bias === undefined)
+    return value('attention', [query, key, content], { heads, masked: false, ...scaled }, query.shape)
   const logits = [batch as number, heads, length as number, memory]
   if (op.broadcastShapes(bias.shape, logits).join() !== logits.join())
     throw new RangeError(`${scopeName()}: attention got a bias [${bias.shape}], takes what broadcasts to [${logits}]`)
   // Four axes always: the fused operator does not align at the right.
   const full = op.reshape(bias, [...new Array<number>(4 - bias.shape.length).fill(1), ...bias.shape])
-  return value('attention', [query, key, content, full], { heads, masked: true }, query.shape)
-}
-
-function halves(x: Value): readonly [Value, Value] {
-  const [first, second] = op.split(x, 2, -1)
-  return [first as Value, second as Value]
+  return value('attention', [query, key, content, full], { heads, masked: true, ...scaled }, query.shape)
 }
 
 function intoHeads(x: Value, heads: number): Value {

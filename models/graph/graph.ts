@@ -85,6 +85,9 @@ export interface ConvolutionAttributes {
   readonly padding: readonly [number, number, number, number]
 }
 
+/** Which elements of a head make a pair: those half a head apart, or neighbours. */
+export type RotaryLayout = 'halves' | 'neighbours'
+
 /** Composites: written in primitives (composites.ts), lowered to a fused operator where a runtime has one. */
 export interface CompositeAttributes {
   softmax: Nothing
@@ -92,8 +95,9 @@ export interface CompositeAttributes {
   rmsNorm: { readonly epsilon: number }
   squaredRelu: Nothing
   gelu: { readonly approximate: 'tanh' | 'none' }
-  rope: { readonly heads: number }
-  attention: { readonly heads: number; readonly masked: boolean }
+  rope: { readonly heads: number; readonly layout: RotaryLayout }
+  /** `scale` multiplies the logits; 1/√d when left out. */
+  attention: { readonly heads: number; readonly masked: boolean; readonly scale?: number }
 }
 
 export type Primitive = keyof PrimitiveAttributes

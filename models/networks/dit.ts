@@ -15,6 +15,7 @@ import * as op from '../graph/ops.ts'
 import { crossAttention, type RotaryTables, selfAttention } from '../nn/attention.ts'
 import { type RotaryShares, rotaryTables } from '../nn/embedding.ts'
 import { feedForward, linear } from '../nn/linear.ts'
+import { gated, modulate } from '../nn/modulation.ts'
 
 export interface DitConfig {
   readonly channels: number
@@ -96,21 +97,6 @@ function modulation(name: string, condition: Value, width: number, parts: number
   const [batch, frames] = condition.shape as [number, number]
   const all = linear(name, op.silu(condition), parts * width, { gain: 0 })
   return op.split(all, parts, -1).map((part) => op.reshape(part, [batch, frames, 1, width]))
-}
-
-/** x·(1 + scale) + shift, frame by frame. x [B, T, D], shift and scale [B, F, 1, D]. */
-function modulate(x: Value, shift: Value, scale: Value): Value {
-  return op.reshape(op.add(op.multiply(byFrame(x, shift), op.add(scale, 1)), shift), x.shape)
-}
-
-/** x + gate·branch, frame by frame. */
-function gated(x: Value, gate: Value, branch: Value): Value {
-  return op.add(x, op.reshape(op.multiply(byFrame(branch, gate), gate), x.shape))
-}
-
-function byFrame(x: Value, vector: Value): Value {
-  const [batch, frames, , width] = vector.shape as [number, number, number, number]
-  return op.reshape(x, [batch, frames, op.at(x.shape, 1) / frames, width])
 }
 
 /** [B, C, F, H, W] → [B, T, C·p·p]. */

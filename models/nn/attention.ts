@@ -9,6 +9,7 @@ import { attention, rmsNorm, rope } from '../graph/composites.ts'
 import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { linear } from './linear.ts'
+import { scaledRmsNorm } from './norm.ts'
 
 /** Cosines and sines of the rotation angles, each [T, d/2]. */
 export interface RotaryTables {
@@ -49,6 +50,62 @@ export function crossAttention(
     const query = headNorm('query', linear('q', x, width, { bias: false }), heads)
     const [key, content] = op.split(linear('kv', context, 2 * width, { bias: false }), 2, -1) as [Value, Value]
     return linear('out', attention(query, headNorm('key', key, heads), content, heads, bias), width, { gain })
+  })
+}
+
+/** Names of the four projections in a checkpoint, and which of them have a bias. */
+export interface ProjectionNames {
+  readonly query: string
+  readonly key: string
+  readonly content: string
+  readonly out: string
+}
+
+export interface ProjectedAttentionOptions {
+  readonly heads: number
+  /** Width of all heads together; that of x when left out. */
+  readonly inner?: number
+  readonly names?: ProjectionNames
+  /** Whether queries, keys and contents, and whether the output have a bias; both when left out. */
+  readonly biases?: { readonly inner: boolean; readonly out: boolean }
+  /** Epsilon of an RMS norm of queries and keys over all heads together; none when left out. */
+  readonly norm?: number
+  /** Turns queries and keys by position. */
+  readonly turn?: (x: Value) => Value
+  /** Added to the logits; broadcasts to [B, heads, T, S]. */
+  readonly bias?: Value
+  /** Multiplies the logits; 1/√d when left out. */
+  readonly scale?: number
+}
+
+const releasedNames: ProjectionNames = { query: 'to_q', key: 'to_k', content: 'to_v', out: 'to_out.0' }
+
+/**
+ * Attention as released checkpoints store it, four projections apart: x [B, T, D] looks at context [B, S, E] → [B, T, D].
+ */
+export function projectedAttention(
+  name: string,
+  x: Value,
+  context: Value,
+  {
+    heads,
+    inner = op.at(x.shape, 2),
+    names = releasedNames,
+    biases = { inner: true, out: true },
+    norm,
+    turn = (each) => each,
+    bias,
+    scale,
+  }: ProjectedAttentionOptions,
+): Value {
+  return scope(name, () => {
+    const project = (part: string, from: Value) => linear(part, from, inner, { bias: biases.inner })
+    const even = (part: string, y: Value) => (norm === undefined ? y : scaledRmsNorm(part, y, norm))
+    const query = turn(even('norm_q', project(names.query, x))) //                      [B, T, heads·d]
+    const key = turn(even('norm_k', project(names.key, context))) //                    [B, S, heads·d]
+    const content = project(names.content, context) //                                  [B, S, heads·d]
+    const seen = attention(query, key, content, heads, bias, scale)
+    return linear(names.out, seen, op.at(x.shape, 2), { bias: biases.out })
   })
 }
 

@@ -26,6 +26,24 @@ export function sinusoids(values: ArrayLike<number>, width: number): Float32Arra
   return features
 }
 
+/**
+ * Sinusoidal features of timesteps as released checkpoints want them: cosines, then sines, frequencies from 1 down to
+ * 1/10⁴ (Vaswani et al. 2017, cosines first). Timesteps count 0…1000 there.
+ * @returns [values.length, width], row by row.
+ */
+export function timestepFeatures(values: ArrayLike<number>, width: number): Float32Array {
+  const half = width / 2
+  const features = new Float32Array(values.length * width)
+  for (let row = 0; row < values.length; row++) {
+    for (let pair = 0; pair < half; pair++) {
+      const angle = (values[row] as number) * 10_000 ** (-pair / half)
+      features[row * width + pair] = Math.cos(angle)
+      features[row * width + half + pair] = Math.sin(angle)
+    }
+  }
+  return features
+}
+
 /** How many of a head's rotation pairs each axis gets. */
 export type RotaryShares = readonly [frames: number, height: number, width: number]
 

@@ -27,7 +27,19 @@ export function linear(name: string, x: Value, out: number, { bias = true, gain 
   })
 }
 
-/** Two linear maps around an activation: x [..., D] → [..., out]. */
+/** Two linear maps around an activation, named by the caller: x [..., D] → [..., out]. */
+export function perceptron(
+  [up, down]: readonly [string, string],
+  x: Value,
+  hidden: number,
+  out: number,
+  activation: (x: Value) => Value,
+  gain = 1,
+): Value {
+  return linear(down, activation(linear(up, x, hidden)), out, { gain })
+}
+
+/** The same under the names of this project's own models. */
 export function feedForward(
   name: string,
   x: Value,
@@ -36,5 +48,5 @@ export function feedForward(
   activation: (x: Value) => Value,
   gain = 1,
 ): Value {
-  return scope(name, () => linear('down', activation(linear('up', x, hidden)), out, { gain }))
+  return scope(name, () => perceptron(['up', 'down'], x, hidden, out, activation, gain))
 }

@@ -21,7 +21,7 @@ import { cacheFolder, writeAtomically } from './checkpoints.ts'
 
 export interface LatentOptions {
   readonly config: AutoencoderConfig
-  /** Parameters of the encoder by name, without the `autoencoder.` in front. */
+  /** Parameters of the autoencoder by name. */
   readonly parameters: Readonly<Record<string, Float32Array>>
   readonly backend: Backend
   readonly count: number
@@ -105,6 +105,6 @@ export function encoderSession(
 function fingerprint({ config, parameters }: LatentOptions): string {
   const hash = createHash('sha256').update(JSON.stringify(config))
   for (const name of Object.keys(parameters).sort())
-    if (name.includes('encoder')) hash.update(parameters[name] as Float32Array)
+    if (name.startsWith('autoencoder.encoder.')) hash.update(parameters[name] as Float32Array)
   return hash.digest('hex').slice(0, 12)
 }

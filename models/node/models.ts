@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { GenerationError } from '../../shared/errors.ts'
 import { type ModelCard, readCard, type WeightsReference } from '../../shared/manifest.ts'
 import { type Model, modelOf } from '../pipeline/model.ts'
+import type { TrainingState } from '../train/trainer.ts'
+import { readTensor } from '../weights/safetensors.ts'
 
 export const cardsFolder = fileURLToPath(new URL('../cards/', import.meta.url))
 export const weightsFolder = fileURLToPath(new URL('../weights/', import.meta.url))
@@ -65,6 +67,15 @@ async function readWeights(folder: string, { file, bytes, sha256 }: WeightsRefer
     )
   }
   return data
+}
+
+/** Every released parameter of a model by name: where a run begins that has no checkpoint of its own. */
+export async function releasedState(card: ModelCard): Promise<TrainingState> {
+  const { files } = await loadModel(card)
+  const tensors = Object.values(files).flatMap((file) =>
+    [...file.entries.keys()].map((name) => [name, readTensor(file, name)] as const),
+  )
+  return Object.fromEntries(tensors)
 }
 
 /** One hash for a model of several files: that of their hashes in the order of the card. */

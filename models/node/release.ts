@@ -4,17 +4,21 @@
 
 import { createHash } from 'node:crypto'
 import { type ModelCard, readCard, type WeightsReference } from '../../shared/manifest.ts'
-import { tokenizerRevision } from '../text/tokenizer.ts'
+import { sizeOf, trace, type Value } from '../graph/graph.ts'
+import { autoencoderSizes } from '../networks/autoencoder.ts'
+import { type DitSize, ditSizes } from '../networks/dit.ts'
+import { textEncoderSizes } from '../networks/text-encoder.ts'
+import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
+import { autoencoderObjective, denoiserObjective } from '../train/objectives.ts'
 import type { TrainingState } from '../train/trainer.ts'
 import { writeSafetensors } from '../weights/safetensors.ts'
 import { writeAtomically } from './checkpoints.ts'
-import { cardsFolder, weightsFolder } from './models.ts'
+import { cardsFolder, loadCard, modelIds, weightsFolder } from './models.ts'
 import { averaged } from './runs.ts'
 
 /** What differs from one released denoiser to the next. */
 export interface Release {
   readonly id: string
-  readonly revision: string
   readonly summary: string
   readonly size: string
   readonly guided: boolean
@@ -25,26 +29,55 @@ export interface Release {
   readonly figures: ModelCard['figures']
 }
 
-export const autoencoderFile = 'zt-stickers-autoencoder.safetensors'
+const autoencoderFile = 'zt-stickers-autoencoder.safetensors'
 
-/** Writes the averaged parameters of a state whose names begin with one of `prefixes`. */
-export async function releaseWeights(
+/** Writes the averaged parameters that an objective's network has, each with its shape. */
+async function releaseWeights(
   file: string,
   state: TrainingState,
-  prefixes: readonly string[],
+  objective: () => Readonly<Record<string, Value>>,
 ): Promise<WeightsReference> {
-  const released = Object.entries(averaged(state)).filter(([name]) => prefixes.some((each) => name.startsWith(each)))
-  const tensors = Object.fromEntries(released.sort().map(([name, data]) => [name, { shape: [data.length], data }]))
+  const values = averaged(state)
+  const tensors = Object.fromEntries(
+    trace(objective).parameters.map(({ attributes: { name }, shape }) => {
+      const data = values[name]
+      if (data?.length !== sizeOf(shape))
+        throw new RangeError(`${name}: the run has ${data?.length ?? 'no'} numbers, the network wants [${shape}]`)
+      return [name, { shape, data }]
+    }),
+  )
   const bytes = writeSafetensors(tensors, 'float16', { producer: 'zoetrope', license: 'Apache-2.0' })
   await writeAtomically(`${weightsFolder}${file}`, bytes)
   return { file, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
 }
 
+/** The parts of a release: the run's denoiser with its text encoder, and the autoencoder it was trained with. */
+export async function releaseParts(
+  id: string,
+  { size, guided }: { readonly size: DitSize; readonly guided: boolean },
+  state: TrainingState,
+  autoencoder: TrainingState,
+): Promise<ModelCard['weights']> {
+  const text = { ...textEncoderSizes.nano, vocabulary: vocabularySize }
+  const part = { name: 'clip', batch: 1, frames: 1, tokens: 8, share: 1 }
+  return {
+    denoiser: await releaseWeights(`${id}.safetensors`, state, () =>
+      denoiserObjective({ ...ditSizes[size], guided }, text, { height: 8, width: 8 }, [part]),
+    ),
+    autoencoder: await releaseAutoencoder(autoencoder),
+  }
+}
+
+export const releaseAutoencoder = (state: TrainingState): Promise<WeightsReference> =>
+  releaseWeights(autoencoderFile, state, () =>
+    autoencoderObjective(autoencoderSizes.stickers, { batch: 1, frames: 1, height: 16, width: 16 }),
+  )
+
 /** Writes the card of a released denoiser. */
 export async function releaseCard(release: Release, weights: ModelCard['weights']): Promise<ModelCard> {
   const card = readCard({
     id: release.id,
-    revision: release.revision,
+    revision: await nextRevision(release.id),
     family: 'zt.stickers64',
     summary: release.summary,
     license: 'Apache-2.0',
@@ -71,4 +104,10 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
   })
   await writeAtomically(`${cardsFolder}${release.id}.json`, `${JSON.stringify(card, undefined, 2)}\n`)
   return card
+}
+
+/** r1 for a new model, one more than the present card's otherwise. */
+async function nextRevision(id: string): Promise<string> {
+  if (!(await modelIds()).includes(id)) return 'r1'
+  return `r${Number((await loadCard(id)).revision.slice(1)) + 1}`
 }

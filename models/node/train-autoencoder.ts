@@ -56,8 +56,9 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
     signal,
     progress: (done) => options.progress(`rendering films ${done}/${options.films}`),
   })
-  const state = run.step > 0 ? run.state : await fittedComponents(config, backend, films)
-  if (run.step === 0) await run.save(0, state)
+  const isNew = Object.keys(run.state).length === 0
+  const state = isNew ? await fittedComponents(config, backend, films) : run.state
+  if (isNew) await run.save(0, state)
   await using learner = await trainer({
     backend,
     objective: () => autoencoderObjective(config, { batch, frames, height: side, width: side }),

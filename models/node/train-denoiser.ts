@@ -31,10 +31,11 @@ export interface DenoiserRun {
   readonly run: string
   readonly seed: number
   readonly stages: readonly DenoiserStage[]
-  readonly tokens: number
   readonly learningRate: number
   readonly optimizer: OptimizerName
   readonly weighting: LossWeighting
+  /** Above one, more of the samples are noisy: t becomes s·t / (1 + (s − 1)·t). */
+  readonly shift: number
   readonly emaDecay: number
   /** Share of the run over which the rate falls at the end. */
   readonly decay: number
@@ -56,8 +57,7 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
     if (begin >= end || options.signal.aborted) continue
     await using learner = await trainer({
       backend: options.backend,
-      objective: () =>
-        denoiserObjective(options.config, options.text, { height, width, tokens: options.tokens }, parts),
+      objective: () => denoiserObjective(options.config, options.text, { height, width }, parts),
       optimizerOf: optimizersOf(options.optimizer),
       clip: 1,
       state,
@@ -81,16 +81,17 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
 }
 
 function feedsOf(
-  { set, tokens, seed, config, weighting }: DenoiserRun,
+  { set, seed, config, weighting, shift }: DenoiserRun,
   parts: readonly DenoiserPart[],
   step: number,
 ): Feeds {
-  const each = parts.map(({ name, batch, frames }, index) => {
+  const each = parts.map(({ name, batch, frames, tokens }, index) => {
     const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
     return denoisingFeeds(drawn, {
       schedule: cosine(),
       prediction: 'velocity',
       weighting,
+      timeOf: (t) => (shift * t) / (1 + (shift - 1) * t),
       featureWidth: config.featureWidth,
     })
   })

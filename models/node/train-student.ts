@@ -19,6 +19,7 @@ import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
 import { denoiserObjective } from '../train/objectives.ts'
 import { type TrainingState, trainer } from '../train/trainer.ts'
+import { fnv1a } from '../world/vocabulary.ts'
 import { optimizersOf } from './optimizers.ts'
 import { openRun } from './runs.ts'
 
@@ -75,12 +76,11 @@ async function runStage(
   const { updates, batch, set, config, text, seed } = options
   const run = await openRun(name)
   const student: DitConfig = { ...config, guided: true }
-  const part = { name: 'video', batch, frames: set.frames, share: 1 }
+  const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1 }
   await using teaching = await teacherSession(options, teacher, { ...config, guided: steps !== undefined })
   await using learner = await trainer({
     backend: options.backend,
-    objective: () =>
-      denoiserObjective(student, text, { height: set.height, width: set.width, tokens: options.tokens }, [part]),
+    objective: () => denoiserObjective(student, text, set, [part]),
     optimizerOf: optimizersOf('adamw'),
     clip: 1,
     state: run.step === 0 ? teacher : run.state,
@@ -157,7 +157,7 @@ async function feedsOf(
     batch,
     frames: set.frames,
     tokens,
-    seed: seed + name.length,
+    seed: (seed ^ fnv1a(name)) >>> 0,
     step,
     dropout: 0.1,
     given: 0,

@@ -25,7 +25,7 @@ export interface OnnxNode {
   readonly attributes: Readonly<Record<string, OnnxAttribute>>
 }
 
-export type OnnxDType = DType | 'int64'
+export type OnnxDType = DType | 'int64' | 'uint8'
 
 /** Where an initializer's bytes are: here, or in a file that the runtime is given beside the model. */
 export type OnnxBytes =
@@ -52,7 +52,14 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxPort[]
 }
 
-const dtypeCodes: Readonly<Record<OnnxDType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 }
+const dtypeCodes: Readonly<Record<OnnxDType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+}
 const irVersion = 10
 const opsets = { '': 23, 'com.microsoft': 1 } as const
 

@@ -184,10 +184,14 @@ const cases = {
     rope(x(2, 3, 16), table(3, 4), op.sin(table(3, 4)), 2),
     rope(x(1, 7, 6), table(7, 3), op.sin(table(7, 3)), 1),
     rope(x(2, 3, 96), table(3, 16), op.sin(table(3, 16)), 3),
+    rope(x(2, 3, 16), table(3, 4), op.sin(table(3, 4)), 2, 'neighbours'),
+    rope(x(2, 3, 96), table(3, 48), op.sin(table(3, 48)), 1, 'neighbours'),
   ],
   attention: () => [
     attention(x(2, 3, 8), y(2, 5, 8), op.exp(y(2, 5, 8)), 2),
     attention(x(1, 37, 96), x(1, 37, 96), x(1, 37, 96), 3),
+    attention(x(2, 3, 8), y(2, 5, 8), op.exp(y(2, 5, 8)), 2, undefined, 1),
+    attention(x(2, 3, 8), y(2, 5, 8), op.exp(y(2, 5, 8)), 2, input('row', [1, 2, 3, 5]), 0.3),
     ...[[2, 1, 1, 5], [1, 2, 3, 5], [1, 1, 3, 1], [2, 3, 5], [3, 5], [5]].map((shape) =>
       attention(x(2, 3, 8), y(2, 5, 8), op.exp(y(2, 5, 8)), 2, input(`bias${shape.join('_')}`, shape)),
     ),

@@ -24,13 +24,8 @@ import {
 } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
-import type { OnnxAttribute, OnnxBytes, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
-
-/** Where a parameter's stored bytes lie; float16 storage is cast to float32 when the session is created. */
-export interface StoredTensor {
-  readonly dtype: 'float32' | 'float16'
-  readonly data: OnnxBytes
-}
+import type { OnnxAttribute, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
+import { type BlocksOperand, parameterStore, type StoredTensor } from './store.ts'
 
 export interface LowerOptions {
   /** Finds a parameter's bytes. Left out, parameters are inputs of the model, as training wants. */
@@ -46,6 +41,8 @@ export const fuseForTraining = (composite: Composite): boolean =>
 interface Emitter {
   /** The ONNX name of a value. */
   readonly name: (node: Value) => string
+  /** The product of rows [M, in] with a weight that is stored in blocks, if the value is one such weight. */
+  readonly overBlocks: (rows: Value, weight: Value) => string | undefined
   /** How often a value is used. */
   readonly uses: (node: Value) => number
   /** Appends an operator and returns its output's name. */
@@ -175,7 +172,9 @@ const fusedRules = {
   rope: (node, { emit, name, integers: longs }) => {
     const [x, cos, sin] = node.inputs.map(name)
     const inputs = [x as string, longs([0]), cos as string, sin as string]
-    return emit('RotaryEmbedding', inputs, { num_heads: integer(node.attributes.heads) }, 'com.microsoft')
+    const { heads, layout } = node.attributes
+    const attributes = { num_heads: integer(heads), ...(layout === 'neighbours' ? { interleaved: integer(1) } : {}) }
+    return emit('RotaryEmbedding', inputs, attributes, 'com.microsoft')
   },
   attention: (node, emitter) => {
     const { emit, name, integers: longs } = emitter
@@ -188,7 +187,9 @@ const fusedRules = {
       const whole = full.join() === bias.shape.join() ? name(bias) : emit('Expand', [name(bias), longs(full)])
       inputs.push('', '', whole)
     }
-    return emit('MultiHeadAttention', inputs, { num_heads: integer(node.attributes.heads) }, 'com.microsoft')
+    const { heads, scale } = node.attributes
+    const attributes = { num_heads: integer(heads), ...(scale === undefined ? {} : { scale: float(scale) }) }
+    return emit('MultiHeadAttention', inputs, attributes, 'com.microsoft')
   },
 } as const satisfies { readonly [K in Composite]: LowerRule<K> | null }
 
@@ -221,8 +222,15 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
     initializers.set(key, { name: key, dtype, shape, data: { kind: 'inline', bytes } })
     return key
   }
+  const store = parameterStore(initializers, nodes)
+  const blocks = new Map<Value, BlocksOperand>()
   const emitter: Emitter = {
     name: (node) => names.get(node) ?? emitter.name(writeLate(node)),
+    overBlocks: (rows, weight) => {
+      const held = blocks.get(weight)
+      if (held === undefined) return undefined
+      return emitter.emit('MatMulNBits', [emitter.name(rows), ...held.inputs], held.attributes, 'com.microsoft')
+    },
     uses: usesOf,
     emit: (type, inputs, attributes = {}, domain = '') => {
       const name = `${scope}/${type}_${nodes.length}`
@@ -240,7 +248,9 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
     },
     whole: (data, shape, dtype) => {
       const bytes = dtype === 'bool' ? Uint8Array.from(data) : new Uint8Array(Int32Array.from(data).buffer)
-      return inline(`${dtype}[${shape.join()}](${Array.from(data).join()})`, dtype, shape, bytes)
+      const key =
+        data.length <= 16 ? `${dtype}[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
+      return inline(key, dtype, shape, bytes)
     },
   }
   /** A value that a fused form would have absorbed, but somebody else needs after all. */
@@ -250,28 +260,19 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
   }
   const write = (node: Value): void => {
     if (names.has(node)) return
+    if (blocks.has(node) && node.op === 'parameter')
+      throw new TypeError(`${node.attributes.name}: is stored in blocks, allowed only as a linear map's weight`)
     scope = node.scope
     const rule = (isComposite(node) ? fusedRules[node.op] : lowerRules[node.op]) as LowerRule<Primitive | Composite>
     names.set(node, rule(node as ValueOf<Primitive>, emitter))
   }
   return {
     write,
-    absorbed: (node: Value) => absorbable(node) && usesOf(node) > 0,
-    store: (parameter: ValueOf<'parameter'>, stored: (name: string, shape: Shape) => StoredTensor) => {
-      const { name } = parameter.attributes
-      const { dtype, data } = stored(name, parameter.shape)
-      const held = dtype === 'float32' ? name : `${name}.stored`
-      initializers.set(held, { name: held, dtype, shape: parameter.shape, data })
-      names.set(parameter, name)
-      if (dtype === 'float32') return
-      nodes.push({
-        name: `${name}/Cast`,
-        type: 'Cast',
-        domain: '',
-        inputs: [held],
-        outputs: [name],
-        attributes: { to: integer(castCodes.float32) },
-      })
+    absorbed: (node: Value) => blocks.has(node) || (absorbable(node) && usesOf(node) > 0),
+    store: (parameter: ValueOf<'parameter'>, stored: NonNullable<LowerOptions['stored']>) => {
+      const operand = store.add(parameter, stored(parameter.attributes.name, parameter.shape))
+      if (typeof operand === 'string') names.set(parameter, operand)
+      else blocks.set(parameter, operand)
     },
     alias: (name: string, node: Value) => {
       nodes.push({
@@ -303,7 +304,9 @@ function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>)
 }
 
 /** A rank-2 product as Gemm, its transposes taken in as flags. */
-function gemm(node: ValueOf<'matmul'>, { emit, name }: Emitter, bias: readonly string[] = []): string {
+function gemm(node: ValueOf<'matmul'>, { emit, name, overBlocks }: Emitter, bias: readonly string[] = []): string {
+  const product = second(node).op === 'transpose' ? overBlocks(first(node), first(second(node))) : undefined
+  if (product !== undefined) return bias.length === 0 ? product : emit('Add', [product, ...bias])
   const [a, transA] = untransposed(first(node))
   const [b, transB] = untransposed(second(node))
   return emit('Gemm', [name(a), name(b), ...bias], { transA: integer(transA), transB: integer(transB) })

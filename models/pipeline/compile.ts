@@ -10,7 +10,7 @@
 import type { LatentShape } from '../../shared/video.ts'
 import { input, scope, trace, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { decodeGroups, temporalStride } from '../networks/autoencoder.ts'
+import { decodeGroups, decoder, encoder, temporalStride } from '../networks/autoencoder.ts'
 import { dit } from '../networks/dit.ts'
 import { textEncoder } from '../networks/text-encoder.ts'
 import { encode } from '../onnx/encode.ts'
@@ -47,28 +47,35 @@ export function compileStep(model: Model, batch: 1 | 2, shape: LatentShape, leng
   return source(model, () => stepGraph(model, batch, shape, length))
 }
 
-export function stepGraph(
-  model: Model,
+export function stepGraph({ denoiser }: Pick<Model, 'denoiser'>, batch: 1 | 2, shape: LatentShape, length: number) {
+  const time = input('time', [1, shape.frames, denoiser.featureWidth])
+  return sampledStep(batch, shape, (latents, repeated) =>
+    scope('dit', () =>
+      dit(denoiser, {
+        latents,
+        time: repeated(time),
+        text: input('text', [batch, length, denoiser.textWidth]),
+        pooled: input('pooled', [batch, denoiser.textWidth]),
+        textBias: input('textBias', [batch, 1, 1, length]),
+        guidance: denoiser.guided ? repeated(input('guidance', [1, denoiser.featureWidth])) : undefined,
+      }),
+    ),
+  )
+}
+
+/**
+ * A step around any network: its prediction to the clean estimate, guidance, the sampler's row.
+ * @param predict gets the latents of all rows of the text, and a way to repeat what is the same for each.
+ */
+export function sampledStep(
   batch: 1 | 2,
   { channels, frames, height, width }: LatentShape,
-  length: number,
+  predict: (latents: Value, repeated: (x: Value) => Value) => Value,
 ) {
-  const { denoiser } = model
   const latents = input('latents', [1, channels, frames, height, width])
   const row = rowOf(input('row', [rowNames.length]))
-  const time = input('time', [1, frames, denoiser.featureWidth])
   const repeated = (x: Value) => (batch === 1 ? x : op.concatenate([x, x], 0))
-  const guidance = denoiser.guided ? repeated(input('guidance', [1, denoiser.featureWidth])) : undefined
-  const prediction = scope('dit', () =>
-    dit(denoiser, {
-      latents: repeated(latents),
-      time: repeated(time),
-      text: input('text', [batch, length, denoiser.textWidth]),
-      pooled: input('pooled', [batch, denoiser.textWidth]),
-      textBias: input('textBias', [batch, 1, 1, length]),
-      guidance,
-    }),
-  )
+  const prediction = predict(repeated(latents), repeated)
   const output = batch === 1 ? prediction : guided(prediction, row.conditional)
   const denoised = op.add(op.multiply(latents, row.predictionLatents), op.multiply(output, row.predictionOutput))
   const terms = [
@@ -87,6 +94,15 @@ export function compileDecoder(model: Model, { channels, height, width }: Latent
     const tubes = scope('autoencoder', () => decodeGroups(model.autoencoder, group('latents'), group('previous')))
     const [, tall, wide] = tubes.shape as [number, number, number]
     return { frames: op.transpose(op.reshape(tubes, [tall, wide, temporalStride, 3]), [2, 0, 1, 3]) }
+  })
+}
+
+/** frames [1, F, H, W, 3] in −1…1 → the same, encoded and decoded. */
+export function compileRoundTrip(model: Model, frames: number, height: number, width: number): ModelSource {
+  const config = model.autoencoder
+  return source(model, () => {
+    const pixels = input('frames', [1, frames, height, width, 3])
+    return { frames: scope('autoencoder', () => decoder(config, encoder(config, pixels))) }
   })
 }
 

@@ -8,7 +8,7 @@
 import { GenerationError } from '../../shared/errors.ts'
 import type { GenerationEvent } from '../../shared/events.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
-import { denoisedFrom } from '../../shared/prediction.ts'
+import { denoisedFrom, type Prediction } from '../../shared/prediction.ts'
 import { gaussian } from '../../shared/random.ts'
 import { plan, type Sampler, type SamplerStep } from '../../shared/sampler.ts'
 import { cosine, noiseAngle } from '../../shared/schedule.ts'
@@ -16,7 +16,7 @@ import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { spatialStride, temporalStride } from '../networks/autoencoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
-import type { Backend, HostTensor, Session } from './backend.ts'
+import type { Backend, HostTensor, ModelSource, Session } from './backend.ts'
 import { compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
 import type { Model } from './model.ts'
 import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
@@ -28,16 +28,21 @@ export interface FramesPart {
   readonly pixels: Uint8Array
 }
 
-type Event = GenerationEvent<FramesPart>
+export type FramesEvent = GenerationEvent<FramesPart>
+type Event = FramesEvent
 // Distributes over the union, so that each event keeps its own fields.
-type Unnumbered<T> = T extends unknown ? Omit<T, 'seq'> : never
+export type Unnumbered<T> = T extends unknown ? Omit<T, 'seq'> : never
 
 /** Uses of a seed: each draws from a stream of its own. */
-const streams = { initial: 0, sampling: 1 } as const
+export const streams = { initial: 0, sampling: 1, decoding: 2 } as const
 
 /** What running a request needs besides the model: a place to run, and the sessions loaded so far. */
 export interface Runner extends AsyncDisposable {
   readonly generate: (request: EffectiveRequest, signal: AbortSignal) => AsyncIterable<Event>
+}
+
+/** A runner whose run can be cut in two, its halves in different places. */
+export interface SplitRunner extends Runner {
   /** The first half of `generate`, or a part of it: events, then the latents. */
   readonly denoise: (request: EffectiveRequest, signal: AbortSignal, split?: Split) => AsyncGenerator<Event, Latents>
   /** The second half: latents at the end of their plan to frames. */
@@ -52,7 +57,7 @@ export interface Embeddings {
 }
 
 /** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
-export function runner(model: Model, backend: Backend): Runner {
+export function runner(model: Model, backend: Backend): SplitRunner {
   const sessions = sessionCache(backend)
   return {
     generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
@@ -70,7 +75,7 @@ interface Run {
   readonly sessions: SessionCache
 }
 
-async function* numbered<Result>(
+export async function* numbered<Result>(
   events: AsyncGenerator<Unnumbered<Event>, Result>,
 ): AsyncGenerator<Event, Result, undefined> {
   try {
@@ -190,7 +195,7 @@ async function* denoise(
       latents: tensor(latents),
       previous: tensor(previous),
       noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
-      row: rowFeed(model, step, request.guidance_scale),
+      row: rowFeed(model.card.prediction, step, request.guidance_scale),
       time: timeFeed(step, shape.frames, model.denoiser.featureWidth),
     })
     latents = outputs.next?.data as Float32Array
@@ -227,8 +232,8 @@ export function guidanceFeed(scale: number, width: number): HostTensor {
   return { dtype: 'float32', shape: [1, width], data: sinusoids([scale / 10], width) }
 }
 
-function rowFeed({ card }: Model, step: SamplerStep, scale: number): HostTensor {
-  const { latents, output } = denoisedFrom(card.prediction, step.level)
+export function rowFeed(prediction: Prediction, step: SamplerStep, scale: number): HostTensor {
+  const { latents, output } = denoisedFrom(prediction, step.level)
   const row = { predictionLatents: latents, predictionOutput: output, conditional: scale, ...step }
   return { dtype: 'float32', shape: [rowNames.length], data: Float32Array.from(rowNames, (name) => row[name]) }
 }
@@ -274,7 +279,11 @@ async function* decode(
 }
 
 /** One latent frame of [C, F, h, w] as [C, h, w]; zeros before the first. */
-function planes(latents: Float32Array, { channels, frames, height, width }: LatentShape, index: number): Float32Array {
+export function planes(
+  latents: Float32Array,
+  { channels, frames, height, width }: LatentShape,
+  index: number,
+): Float32Array {
   const area = height * width
   const out = new Float32Array(channels * area)
   if (index < 0) return out
@@ -290,7 +299,7 @@ export function pixelsOf(values: Float32Array): Uint8Array {
   return Uint8Array.from(values, (value) => Math.max(0, Math.min(255, Math.round((value + 1) * 127.5))))
 }
 
-function requireFinite(values: Float32Array, where: string): void {
+export function requireFinite(values: Float32Array, where: string): void {
   const bad = values.findIndex((value) => !Number.isFinite(value))
   if (bad >= 0) {
     throw new GenerationError(
@@ -301,7 +310,7 @@ function requireFinite(values: Float32Array, where: string): void {
 }
 
 /** A video of one single tone is a failure, whatever the tone. */
-function flatnessGuard() {
+export function flatnessGuard() {
   let [low, high] = [255, 0]
   return {
     see: (pixels: Uint8Array) => {
@@ -320,18 +329,18 @@ function flatnessGuard() {
   }
 }
 
-interface SessionCache extends AsyncDisposable {
-  readonly get: (key: string, build: () => Parameters<Backend['load']>[0]) => Promise<Session>
+export interface SessionCache extends AsyncDisposable {
+  readonly get: (key: string, build: () => ModelSource | Promise<ModelSource>) => Promise<Session>
 }
 
 /** Sessions by shape; the oldest go first. */
-function sessionCache(backend: Backend, limit = 8): SessionCache {
+export function sessionCache(backend: Backend, limit = 8): SessionCache {
   const sessions = new Map<string, Session>()
   return {
     get: async (key, build) => {
       const known = sessions.get(key)
       if (known !== undefined) return known
-      const fresh = await backend.load(build())
+      const fresh = await backend.load(await build())
       sessions.set(key, fresh)
       const [oldest] = sessions.keys()
       if (sessions.size > limit && oldest !== undefined) {

@@ -6,7 +6,6 @@
 
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
-import { sizeOf } from '../graph/graph.ts'
 import { type AutoencoderConfig, autoencoderSizes } from '../networks/autoencoder.ts'
 import { type DitConfig, ditSizes } from '../networks/dit.ts'
 import { type TextEncoderConfig, textEncoderSizes } from '../networks/text-encoder.ts'
@@ -52,13 +51,14 @@ export function storedIn({ files, card }: Model): NonNullable<LowerOptions['stor
     for (const [location, file] of Object.entries(files)) {
       const entry = file.entries.get(name)
       if (entry === undefined) continue
-      if (entry.dtype === 'int32' || sizeOf(entry.shape) !== sizeOf(shape)) {
+      const { dtype } = entry
+      if ((dtype !== 'float32' && dtype !== 'float16') || String(entry.shape) !== String(shape)) {
         throw new GenerationError(
           'model_format',
-          `${card.id}: ${name} is stored as ${entry.dtype} [${entry.shape}], the network wants [${shape}]`,
+          `${card.id}: ${name} is stored as ${dtype} [${entry.shape}], the network wants [${shape}]`,
         )
       }
-      return { dtype: entry.dtype, data: { kind: 'external', location, offset: entry.offset, length: entry.length } }
+      return { dtype, data: { kind: 'external', location, offset: entry.offset, length: entry.length } }
     }
     throw new GenerationError(
       'model_format',

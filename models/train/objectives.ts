@@ -44,6 +44,8 @@ export interface DenoiserPart {
   readonly name: string
   readonly batch: number
   readonly frames: number
+  /** Longest caption. */
+  readonly tokens: number
   /** Share of the loss. */
   readonly share: number
 }
@@ -51,7 +53,6 @@ export interface DenoiserPart {
 export interface DenoiserShape {
   readonly height: number
   readonly width: number
-  readonly tokens: number
 }
 
 /**
@@ -74,8 +75,8 @@ export function denoiserObjective(
 function partLoss(
   config: DitConfig,
   text: TextEncoderConfig,
-  { height, width, tokens }: DenoiserShape,
-  { name, batch, frames }: DenoiserPart,
+  { height, width }: DenoiserShape,
+  { name, batch, frames, tokens }: DenoiserPart,
 ): Value {
   const latents = input(`${name}.latents`, [batch, config.channels, frames, height, width])
   const target = input(`${name}.target`, latents.shape)

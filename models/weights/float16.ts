@@ -1,5 +1,6 @@
 /**
- * IEEE 754 binary16 and back: round to nearest, ties to even; overflow to infinity, subnormals kept.
+ * IEEE 754 binary16 and back: round to nearest, ties to even; overflow to infinity, subnormals kept. And bfloat16, the
+ * upper half of a float32, which released weights use and GPUs of the web do not know.
  */
 
 const scratch = new Float32Array(1)
@@ -17,6 +18,11 @@ export function fromFloat16(halves: Uint16Array): Float32Array {
   const values = new Float32Array(halves.length)
   for (let index = 0; index < halves.length; index++) values[index] = numberOf(halves[index] as number)
   return values
+}
+
+/** bfloat16 bit patterns as float32, exactly. */
+export function fromBfloat16(halves: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer)
 }
 
 function halfOf(value: number): number {

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
-import { accuracyOf, flicker, frechetDistance, proportion, secondDifference, symmetricRoot } from './metrics.ts'
+import {
+  accuracyOf,
+  flicker,
+  frechetDistance,
+  peakSignalToNoise,
+  proportion,
+  secondDifference,
+  symmetricRoot,
+} from './metrics.ts'
 import type { Reading } from './oracles.ts'
 import { renderClip } from './renderer.ts'
 import { sampleAttributes } from './vocabulary.ts'
@@ -31,6 +39,12 @@ describe('metrics', () => {
     expect(capAcc.value).toBeCloseTo(2 / 3)
     expect(each.scene).toMatchObject({ value: 0.5, clips: 2 })
     expect(each.puppet).toMatchObject({ value: 1, clips: 3 })
+  })
+
+  it('tells the noise of a level from that of two, six decibels apart', () => {
+    const clip = (level: number) => ({ frames: 1, height: 2, width: 2, pixels: new Uint8Array(12).fill(level) })
+    expect(peakSignalToNoise([clip(101)], [clip(100)])).toBeCloseTo(20 * Math.log10(255), 9)
+    expect(peakSignalToNoise([clip(102)], [clip(100)])).toBeCloseTo(20 * Math.log10(255 / 2), 9)
   })
 
   it('calls a steady clip steady and finds added flicker', () => {

@@ -65,6 +65,19 @@ export function secondDifference({ frames, height, width, pixels }: Frames): num
   return total / Math.max(1, (frames - 2) * size)
 }
 
+/** How near clips are to the ones they stand for, over all their pixels together, in decibels. */
+export function peakSignalToNoise(clips: readonly Frames[], real: readonly Frames[]): number {
+  let [squares, count] = [0, 0]
+  clips.forEach(({ pixels }, index) => {
+    const wanted = (real[index] as Frames).pixels
+    pixels.forEach((value, n) => {
+      squares += (value - (wanted[n] as number)) ** 2
+    })
+    count += pixels.length
+  })
+  return 10 * Math.log10((255 ** 2 * count) / squares)
+}
+
 /** Flicker of clips relative to real ones of the same captions; interval by a seeded bootstrap over pairs. */
 export function flicker(clips: readonly Frames[], real: readonly Frames[]): Figure {
   const [made, true_] = [clips.map(secondDifference), real.map(secondDifference)]

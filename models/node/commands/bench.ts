@@ -37,7 +37,8 @@ export const benchCommand: Command = {
   },
 }
 
-const clip = { channels: 32, frames: 5, height: 8, width: 8 } as const
+/** Latents of the default clip, 17×64×64. */
+const clipOf = ({ denoiser }: Model) => ({ channels: denoiser.channels, frames: 5, height: 8, width: 8 })
 
 async function measure(model: Model, batch: number, { show, signal }: Surroundings): Promise<Record<string, number>> {
   show('matrix product')
@@ -81,6 +82,7 @@ async function gemmRate(): Promise<number> {
 }
 
 async function inferenceRate(model: Model) {
+  const clip = clipOf(model)
   const start = performance.now()
   const source = compileStep(model, 1, clip, 16)
   const buildMs = performance.now() - start
@@ -96,11 +98,12 @@ async function inferenceRate(model: Model) {
 }
 
 async function trainingRate(model: Model, batch: number) {
+  const clip = clipOf(model)
   const options = {
     backend: nodeBackend(),
     objective: () =>
-      denoiserObjective(model.denoiser, model.text, { height: 8, width: 8, tokens: 24 }, [
-        { name: 'video', batch, frames: 5, share: 1 },
+      denoiserObjective(model.denoiser, model.text, clip, [
+        { name: 'video', batch, frames: clip.frames, tokens: 24, share: 1 },
       ]),
     optimizerOf: optimizersOf('adamw'),
     clip: 1,

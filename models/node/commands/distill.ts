@@ -7,10 +7,11 @@ import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
+import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { latentSet } from '../latents.ts'
-import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
+import { releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { stageNames, trainStudent } from '../train-student.ts'
 import { reporter } from './train.ts'
@@ -68,7 +69,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     ...range(given),
     updates,
     batch: given.number('batch') ?? 24,
-    tokens: 24,
+    tokens: captionTokens.film,
     learningRate: given.number('rate') ?? 3e-4,
     guidance: guidanceRange,
     facts: { ...facts, teacherSteps: teacher.step },
@@ -85,14 +86,10 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
   const { size, clips } = factsOf(run.facts)
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
-  const weights = {
-    denoiser: await releaseWeights(`${id}.safetensors`, run.state, ['dit.', 'text.']),
-    autoencoder: await releaseWeights(autoencoderFile, auto.state, ['autoencoder.']),
-  }
+  const weights = await releaseParts(id, { size, guided: true }, run.state, auto.state)
   const card = await releaseCard(
     {
       id,
-      revision: 'r1',
       summary: `Stickers from text in ${to} steps, one evaluation each.`,
       size,
       guided: true,

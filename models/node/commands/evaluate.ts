@@ -1,13 +1,15 @@
 /**
- * `zoetrope evaluate`: what a model shows of what it is asked, and how real it looks; or how well the oracles read.
+ * `zoetrope evaluate`: what a model shows of what it is asked, and how real it looks; or how well its autoencoder
+ * keeps clips, or how well the oracles read.
  */
 
 import { readFile } from 'node:fs/promises'
 import { GenerationError } from '../../../shared/errors.ts'
 import { effectiveRequest } from '../../../shared/generation.ts'
-import { runner } from '../../pipeline/generate.ts'
+import { compileRoundTrip } from '../../pipeline/compile.ts'
+import { pixelsOf, runner } from '../../pipeline/generate.ts'
 import { caption, parsePrompt } from '../../world/captions.ts'
-import { accuracyOf, type Figure, flicker, frechetDistance } from '../../world/metrics.ts'
+import { accuracyOf, type Figure, flicker, frechetDistance, peakSignalToNoise } from '../../world/metrics.ts'
 import { readClip } from '../../world/oracles.ts'
 import { type Frames, renderClip } from '../../world/renderer.ts'
 import { type Attributes, type Split, sampleAttributes } from '../../world/vocabulary.ts'
@@ -24,10 +26,12 @@ export const evaluateCommand: Command = {
     prompts: { kind: 'text', value: 'FILE', help: 'captions of your own, one a line, instead' },
     steps: { kind: 'number', value: 'N', help: 'denoising steps' },
     guidance: { kind: 'number', value: 'G', help: 'guidance scale' },
+    autoencoder: { kind: 'flag', help: 'judge the autoencoder: rendered clips, encoded and decoded' },
     oracles: { kind: 'flag', help: 'judge the oracles themselves, on rendered clips of unused seeds' },
   },
   run: async (given, surroundings) => {
     if (given.flag('oracles')) return evaluateOracles(given, surroundings)
+    if (given.flag('autoencoder')) return evaluateAutoencoder(given, surroundings)
     return evaluateModel(given, surroundings)
   },
 }
@@ -54,6 +58,30 @@ async function evaluateOracles(given: Arguments, { say, emit, show, signal }: Su
   for (const [name, { value, low, high }] of Object.entries(accuracy.attributes))
     say(`${name.padEnd(8)} ${percent(value)}  (${percent(low)} to ${percent(high)})`)
   emit({ clips: count, ...accuracy })
+}
+
+async function evaluateAutoencoder(given: Arguments, { say, emit, show, signal }: Surroundings): Promise<void> {
+  const model = await loadModel(await loadCard(given.text('model') ?? defaultModel))
+  const count = countOf(given, 32)
+  const asked = Array.from({ length: count }, (_, n) => sampleAttributes(evaluationSeed + n, 'all'))
+  const real = asked.map((attributes, n) => renderClip(attributes, evaluationSeed + n))
+  const { frames, height, width } = real[0] as Frames
+  await using session = await nodeBackend().load(compileRoundTrip(model, frames, height, width))
+  const clips: Frames[] = []
+  for (const clip of real) {
+    signal.throwIfAborted()
+    const data = Float32Array.from(clip.pixels, (value) => value / 127.5 - 1)
+    const outputs = await session.run({ frames: { dtype: 'float32', shape: [1, frames, height, width, 3], data } })
+    clips.push({ ...clip, pixels: pixelsOf(outputs.frames?.data as Float32Array) })
+    show(`clip ${clips.length}/${count}`)
+  }
+  const accuracy = accuracyOf(clips.map(readClip), asked)
+  const psnr = peakSignalToNoise(clips, real)
+  const steadiness = flicker(clips, real)
+  say(
+    `psnr ${psnr.toFixed(2)} dB, capAcc ${percent(accuracy.capAcc.value)}, flicker ${steadiness.value.toFixed(3)}, ${count} clips`,
+  )
+  emit({ model: model.card.id, revision: model.card.revision, psnr, ...accuracy, flicker: steadiness })
 }
 
 async function evaluateModel(given: Arguments, surroundings: Surroundings): Promise<void> {

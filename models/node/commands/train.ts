@@ -10,12 +10,14 @@ import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import type { CurvePoint } from '../../train/loop.ts'
 import { curveSvg } from '../../train/plot.ts'
+import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import { writeAtomically } from '../checkpoints.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { latentSet } from '../latents.ts'
+import { loadCard, releasedState } from '../models.ts'
 import { optimizerNames } from '../optimizers.ts'
-import { autoencoderFile, releaseCard, releaseWeights } from '../release.ts'
+import { releaseAutoencoder, releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { trainAutoencoder } from '../train-autoencoder.ts'
 import { trainDenoiser } from '../train-denoiser.ts'
@@ -33,11 +35,13 @@ export const trainCommand: Command = {
     batch: { kind: 'number', value: 'N', help: 'samples in a step (24)' },
     clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 2000, denoiser 20000)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
+    from: { kind: 'text', value: 'ID', help: 'denoiser: go on from a released model where the run has no checkpoint' },
     side: { kind: 'number', value: 'N', help: 'autoencoder: side of the squares it learns from (40)' },
     rate: { kind: 'number', value: 'R', help: 'peak learning rate (0.002)' },
     decay: { kind: 'number', value: 'D', help: 'denoiser: share of the run over which the rate falls (0.3)' },
     optimizer: { kind: 'text', value: 'NAME', help: `${optimizerNames.join(' or ')} (muon)` },
     weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (velocity)` },
+    shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (1)' },
     seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
     plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
     release: { kind: 'flag', help: 'write the weights (and the denoiser’s card) into models/ and stop' },
@@ -74,6 +78,8 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
   const { signal, show, say } = surroundings
   const size = oneOf('--size', given.text('size') ?? 'nano', Object.keys(ditSizes) as DitSize[])
   const encoder = given.text('autoencoder') ?? 'autoencoder'
+  const from = given.text('from')
+  if (from !== undefined) await restoreRuns(from, { encoder, denoiser: given.text('run') ?? 'denoiser' })
   const count = given.number('clips') ?? 20000
   const backend = nodeBackend()
   const set = await latentSet({
@@ -98,19 +104,22 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     run: given.text('run') ?? 'denoiser',
     seed: given.number('seed') ?? 1,
     stages: [
-      { steps: images, parts: [{ name: 'image', batch: 5 * batch, frames: 1, share: 1 }] },
+      {
+        steps: images,
+        parts: [{ name: 'image', batch: 5 * batch, frames: 1, tokens: captionTokens.picture, share: 1 }],
+      },
       {
         steps: steps - images,
         parts: [
-          { name: 'video', batch, frames: 5, share: 0.8 },
-          { name: 'image', batch, frames: 1, share: 0.2 },
+          { name: 'video', batch, frames: 5, tokens: captionTokens.film, share: 0.8 },
+          { name: 'image', batch, frames: 1, tokens: captionTokens.picture, share: 0.2 },
         ],
       },
     ],
-    tokens: 24,
     learningRate: given.number('rate') ?? 0.002,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
     weighting: oneOf('--weighting', given.text('weighting') ?? 'velocity', lossWeightings),
+    shift: given.number('shift') ?? 1,
     emaDecay: 0.999,
     decay: given.number('decay') ?? 0.3,
     facts: { size, clips: count },
@@ -119,32 +128,53 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
   })
 }
 
+/** Gives the runs that have no checkpoint yet the weights of a released model. */
+async function restoreRuns(id: string, names: { readonly encoder: string; readonly denoiser: string }): Promise<void> {
+  const card = await loadCard(id)
+  const parameters = Object.entries(await releasedState(card))
+  const isEncoder = ([name]: readonly [string, Float32Array]) => name.startsWith('autoencoder.')
+  const facts = { from: `${card.id}@${card.revision}` }
+  const parts = [
+    [names.encoder, parameters.filter(isEncoder)],
+    [names.denoiser, parameters.filter((each) => !isEncoder(each))],
+  ] as const
+  for (const [name, state] of parts) {
+    const run = await openRun(name)
+    if (Object.keys(run.state).length === 0) await run.save(0, Object.fromEntries(state), facts)
+  }
+}
+
 async function release(target: (typeof targets)[number], given: Arguments, { say, emit }: Surroundings): Promise<void> {
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
-  const weights = await releaseWeights(autoencoderFile, auto.state, ['autoencoder.'])
-  if (target === 'autoencoder') return say(`wrote ${weights.file} (${weights.bytes} bytes)`)
+  if (target === 'autoencoder') {
+    const { file, bytes } = await releaseAutoencoder(auto.state)
+    return say(`wrote ${file} (${bytes} bytes)`)
+  }
   const run = await openRun(given.text('run') ?? 'denoiser')
-  const { size, clips } = run.facts as { size: string; clips: number }
+  const { size, clips } = run.facts as { size: DitSize; clips: number }
   const id = `zt-${size}-teacher`
-  const denoiserWeights = await releaseWeights(`${id}.safetensors`, run.state, ['dit.', 'text.'])
+  const weights = await releaseParts(id, { size, guided: false }, run.state, auto.state)
   const card = await releaseCard(
     {
       id,
-      revision: 'r1',
       summary: 'Stickers from text: the many-step teacher.',
       size,
       guided: false,
       steps: { min: 1, max: 256, default: 32 },
       guidance: { min: 1, max: 10, default: 3 },
       sampler: 'dpm2m',
-      training: { steps: run.step, clips, autoencoder_steps: auto.step, objective: 'velocity' },
+      training: { ...originOf(run.facts), steps: run.step, clips, autoencoder_steps: auto.step, objective: 'velocity' },
       figures: { loss: run.curve.at(-1)?.scalars.loss ?? 0 },
     },
-    { denoiser: denoiserWeights, autoencoder: weights },
+    weights,
   )
-  say(`wrote ${id}: ${denoiserWeights.bytes + weights.bytes} bytes`)
+  say(`wrote ${id}: ${weights.denoiser.bytes + weights.autoencoder.bytes} bytes`)
   emit(card)
 }
+
+/** The released model a run went on from, if any. */
+const originOf = ({ from }: Readonly<Record<string, unknown>>): Record<string, string> =>
+  typeof from === 'string' ? { from } : {}
 
 async function plot(target: string, given: Arguments, { say }: Surroundings): Promise<void> {
   const run = await openRun(given.text('run') ?? target)

@@ -7,7 +7,7 @@
 import type { EffectiveRequest } from '../../../shared/generation.ts'
 import type { Receipt } from '../../../shared/receipt.ts'
 import type { Backend } from '../../pipeline/backend.ts'
-import { type Embeddings, type Runner, runner } from '../../pipeline/generate.ts'
+import { type Embeddings, runner, type SplitRunner } from '../../pipeline/generate.ts'
 import type { Latents, Split } from '../../pipeline/split.ts'
 import { receiptOf } from '../commands/generate.ts'
 import type { PixelVideo } from '../video-file.ts'
@@ -34,9 +34,9 @@ export interface Engine extends AsyncDisposable {
 }
 
 export function engine(options: EngineOptions): Engine {
-  const runners = new Map<string, Runner>()
+  const runners = new Map<string, SplitRunner>()
   const encoding = encoder()
-  const runnerOf = async (model: ServedModel, slot: number): Promise<Runner> => {
+  const runnerOf = async (model: ServedModel, slot: number): Promise<SplitRunner> => {
     const key = `${slot} ${model.card.id}`
     const known = runners.get(key)
     if (known !== undefined) return known
@@ -79,7 +79,7 @@ interface Made {
 }
 
 interface Making {
-  readonly running: Runner
+  readonly running: SplitRunner
   readonly encoding: Encoder
   readonly job: Job
   readonly request: EffectiveRequest

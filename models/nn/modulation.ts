@@ -1,0 +1,40 @@
+/**
+ * Modulation: shift, scale and gate of a token by what conditions it (adaLN, Peebles & Xie 2022, 2212.09748).
+ *
+ * A vector belongs to a group of tokens: to the clip (G = 1), to a frame (G = F) or to one token (G = T). Where the
+ * vectors come from is the network's affair; a learned table plus a projection of the time is PixArt-α's way (Chen et
+ * al. 2023, 2310.00426), which released video transformers follow.
+ *
+ *   B batch · T tokens · G groups of T/G tokens each · D width
+ */
+
+import { parameter, type Shape, type Value } from '../graph/graph.ts'
+import * as op from '../graph/ops.ts'
+
+/** x·(1 + scale) + shift, group by group. x [B, T, D], shift and scale [B, G, 1, D]. */
+export function modulate(x: Value, shift: Value, scale: Value): Value {
+  return op.reshape(op.add(op.multiply(byGroup(x, shift), op.add(scale, 1)), shift), x.shape)
+}
+
+/** x + gate·branch, group by group. x and branch [B, T, D], gate [B, G, 1, D]. */
+export function gated(x: Value, gate: Value, branch: Value): Value {
+  return op.add(x, op.reshape(op.multiply(byGroup(branch, gate), gate), x.shape))
+}
+
+/**
+ * A learned table plus what the time says, as single vectors, each [B, G, 1, D].
+ * @param stored shape in which checkpoints keep the table, [..., parts, D]
+ * @param condition [B, G, parts·D], or [B, G, D] for one vector that serves all parts
+ */
+export function tableModulation(name: string, stored: Shape, condition: Value): Value[] {
+  const [parts, width] = stored.slice(-2) as [number, number]
+  const [batch, groups, given] = condition.shape as [number, number, number]
+  const table = op.reshape(parameter(name, stored, { kind: 'zeros' }), [parts, width])
+  const told = op.add(op.reshape(condition, [batch, groups, given / width, width]), table) // [B, G, parts, D]
+  return op.split(told, parts, 2)
+}
+
+function byGroup(x: Value, vector: Value): Value {
+  const [batch, groups, , width] = vector.shape as [number, number, number, number]
+  return op.reshape(x, [batch, groups, op.at(x.shape, 1) / groups, width])
+}

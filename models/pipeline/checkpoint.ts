@@ -1,0 +1,206 @@
+/**
+ * A model of parts: a released denoiser, its text encoder and a decoder, each with its own weights, run on one backend.
+ *
+ * The events, the step around the network and the checks are those of our own models (generate.ts, compile.ts); what
+ * differs between families stands in two tables, denoisers.ts and decoders.ts. Text is a function from prompt to
+ * embeddings, so it may be encoded here, elsewhere, or have been kept. Knows no file system.
+ */
+
+import { type DistilledPlan, type DistilledStep, distilledSteps, predictionOf } from '../../shared/distilled.ts'
+import { GenerationError } from '../../shared/errors.ts'
+import type { EffectiveRequest } from '../../shared/generation.ts'
+import { gaussian } from '../../shared/random.ts'
+import { type LatentShape, latentShape } from '../../shared/video.ts'
+import { trace, type Value } from '../graph/graph.ts'
+import { encode } from '../onnx/encode.ts'
+import { lower } from '../onnx/lower.ts'
+import type { PartConfigs } from '../weights/parts.ts'
+import { networkNames, type PartKind } from '../weights/rename.ts'
+import type { SafetensorsFile } from '../weights/safetensors.ts'
+import { storedTensors } from '../weights/stored.ts'
+import type { Backend, HostTensor, ModelSource } from './backend.ts'
+import { sampledStep } from './compile.ts'
+import { type DecoderKind, decoders } from './decoders.ts'
+import { type DenoiserKind, type Denoising, denoisers } from './denoisers.ts'
+import {
+  type FramesEvent,
+  flatnessGuard,
+  numbered,
+  type Runner,
+  requireFinite,
+  rowFeed,
+  type SessionCache,
+  sessionCache,
+  streams,
+  type Unnumbered,
+} from './generate.ts'
+
+/** Weight files of a part, by location. */
+export type WeightFiles = Readonly<Record<string, SafetensorsFile>>
+
+export interface CheckpointPart<K extends PartKind> {
+  readonly kind: K
+  readonly config: PartConfigs[K]
+  /** Reads and checks the weights; called when a session is made, and not kept. */
+  readonly load: () => Promise<WeightFiles>
+}
+
+/** Embeddings of one prompt, its own tokens only: [count, width]. */
+export interface PromptEmbeddings {
+  readonly data: Float32Array
+  readonly count: number
+  readonly width: number
+  readonly truncated: boolean
+}
+
+/** @param limit the most tokens that the denoiser reads. */
+export type TextSource = (prompt: string, limit: number) => Promise<PromptEmbeddings>
+
+export interface CheckpointModel {
+  readonly id: string
+  readonly denoiser: CheckpointPart<DenoiserKind>
+  readonly decoder: CheckpointPart<DecoderKind>
+  readonly text: TextSource
+  readonly plan: DistilledPlan
+}
+
+type Event = Unnumbered<FramesEvent>
+
+/** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
+export function checkpointRunner(model: CheckpointModel, backend: Backend): Runner {
+  const sessions = sessionCache(backend, 4)
+  return {
+    generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
+    [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
+  }
+}
+
+interface Run {
+  readonly model: CheckpointModel
+  readonly request: EffectiveRequest
+  readonly signal: AbortSignal
+  readonly sessions: SessionCache
+}
+
+async function* run(context: Run): AsyncGenerator<Event> {
+  const { model, request, signal } = context
+  const shape = checkpointShape(model, request)
+  const text = await model.text(
+    request.prompt,
+    denoisers[model.denoiser.kind].textLimit(model.denoiser.config as never),
+  )
+  if (text.truncated) {
+    const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
+    yield { type: 'warning', code: 'prompt_truncated', message }
+  }
+  const latents = yield* denoise(context, shape, text)
+  signal.throwIfAborted()
+  yield* decode(context, shape, latents)
+}
+
+/** The latents of a request. @throws GenerationError invalid_parameter where the model's strides do not fit. */
+export function checkpointShape({ denoiser }: CheckpointModel, request: EffectiveRequest): LatentShape {
+  const { strides, sizeMultiple } = denoisers[denoiser.kind]
+  const { height, width, num_frames: frames } = request
+  const odd = [height, width].find((side) => side % sizeMultiple !== 0)
+  if (odd !== undefined)
+    throw new GenerationError('invalid_parameter', `size: got ${odd}, allowed are multiples of ${sizeMultiple}`)
+  return latentShape({ frames, height, width }, strides, denoiser.config.channels)
+}
+
+/** The step graph of a denoiser at one shape. */
+export function checkpointStep({ kind, config }: Pick<CheckpointPart<DenoiserKind>, 'kind' | 'config'>, on: Denoising) {
+  return sampledStep(1, on.shape, (latents) => denoisers[kind].predict(config as never, latents, on))
+}
+
+async function* denoise(
+  { model, request, signal, sessions }: Run,
+  shape: LatentShape,
+  text: PromptEmbeddings,
+): AsyncGenerator<Event, Float32Array> {
+  const { denoiser, plan } = model
+  const family = denoisers[denoiser.kind]
+  const on: Denoising = { shape, fps: request.fps, ...family.textShape(denoiser.config as never, text) }
+  const key = `step ${JSON.stringify(on)}`
+  const session = await sessions.get(key, async () =>
+    sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
+  )
+  const steps = stepsOf(plan)
+  const size = shape.channels * shape.frames * shape.height * shape.width
+  const tensor = (data: Float32Array): HostTensor => ({
+    dtype: 'float32',
+    shape: [1, shape.channels, shape.frames, shape.height, shape.width],
+    data,
+  })
+  const conditions = family.conditions(text, on)
+  const silence = new Float32Array(size)
+  let latents: Float32Array = gaussian(request.seed, streams.initial, 0, size)
+  let previous: Float32Array = silence
+  for (const [index, step] of steps.entries()) {
+    signal.throwIfAborted()
+    const outputs = await session.run({
+      ...conditions,
+      latents: tensor(latents),
+      previous: tensor(previous),
+      noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
+      row: rowFeed(predictionOf(plan), step, 1),
+      time: family.time(denoiser.config as never, step.timestep),
+    })
+    latents = outputs.next?.data as Float32Array
+    previous = outputs.estimate?.data as Float32Array
+    requireFinite(latents, `step ${index + 1} of ${steps.length}`)
+    const value = (0.9 * (index + 1)) / steps.length
+    const counts = { step: index + 1, steps: steps.length }
+    yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }
+  }
+  return latents
+}
+
+/** The rows of a plan of one pass. */
+export function stepsOf(plan: DistilledPlan): readonly DistilledStep[] {
+  const [only, ...more] = distilledSteps(plan)
+  if (only === undefined || more.length > 0)
+    throw new GenerationError(
+      'unsupported_capability',
+      'plan: it upscales latents between passes; take a single-pass one',
+    )
+  return only
+}
+
+async function* decode({ model, request, signal, sessions }: Run, shape: LatentShape, latents: Float32Array) {
+  const { decoder } = model
+  const guard = flatnessGuard()
+  const load = (name: string, build: () => Record<string, Value>) =>
+    sessions.get(`decode ${name}`, async () => sourceOf(decoder, await decoder.load(), build))
+  const noise = (count: number) => gaussian(request.seed, streams.decoding, 0, count)
+  const pieces = decoders[decoder.kind]({ config: decoder.config as never, shape, latents, load, noise })
+  let [first, block] = [0, 0]
+  for await (const { pixels, count, done } of pieces) {
+    signal.throwIfAborted()
+    guard.see(pixels)
+    yield { type: 'part', block: block++, part: { first, count, pixels } } satisfies Event
+    yield {
+      type: 'progress',
+      value: 0.9 + 0.1 * done,
+      stage: 'vae_decode',
+      inferenceSource: 'on_device',
+    } satisfies Event
+    first += count
+  }
+  guard.judge()
+}
+
+/** A graph over a part's weights, under whatever names its files have. */
+export function sourceOf(
+  { kind }: Pick<CheckpointPart<PartKind>, 'kind'>,
+  files: WeightFiles,
+  build: () => Record<string, Value>,
+): ModelSource {
+  const names = networkNames(
+    kind,
+    Object.values(files).flatMap(({ entries }) => [...entries.keys()]),
+  )
+  const stored = storedTensors(files, (name) => names.get(name) ?? name)
+  const weights = Object.fromEntries(Object.entries(files).map(([location, { bytes }]) => [location, bytes]))
+  return { model: encode(lower(trace(build), { stored })), weights }
+}

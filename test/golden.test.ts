@@ -1,0 +1,75 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { evaluate } from '../models/graph/evaluate.ts'
+import { nodeBackend } from '../models/node/backend.ts'
+import { wasmBackend } from '../models/node/backend-wasm.ts'
+import { encode } from '../models/onnx/encode.ts'
+import { lower } from '../models/onnx/lower.ts'
+import type { Backend } from '../models/pipeline/backend.ts'
+import { type GoldenCase, goldenCase, goldenFolder } from './golden/networks.ts'
+
+const here = existsSync(goldenFolder)
+const files = here ? readdirSync(goldenFolder).filter((file) => file.endsWith('.safetensors')) : []
+const cases = files
+  .sort()
+  .map((file) => [file, goldenCase(join(goldenFolder, file))] as const)
+  .filter((each): each is readonly [string, GoldenCase] => each[1] !== undefined)
+
+const backends: readonly Backend[] = [nodeBackend({ threads: 1 }), wasmBackend()]
+
+/** The largest difference relative to the largest number wanted. */
+function errorOf(got: ArrayLike<number>, wanted: Float32Array): number {
+  expect(got.length).toBe(wanted.length)
+  const scale = Math.max(...wanted.map(Math.abs))
+  return (
+    wanted.reduce((worst, value, index) => Math.max(worst, Math.abs(value - (got[index] ?? Number.NaN))), 0) / scale
+  )
+}
+
+async function errorOn(backend: Backend, { graph, feeds, stored, weights, expected }: GoldenCase): Promise<number> {
+  await using session = await backend.load({ model: encode(lower(graph, { stored })), weights })
+  return errorOf((await session.run(feeds)).out?.data ?? [], expected)
+}
+
+function errorOfEvaluator({ graph, feeds, parameters, expected }: GoldenCase): number {
+  const inputs = Object.fromEntries(Object.entries(feeds).map(([name, { data }]) => [name, data]))
+  return errorOf(evaluate(graph, { inputs, parameters }).out?.data ?? [], expected)
+}
+
+describe.runIf(here)('every golden network', () => {
+  it('has its file', () => {
+    expect(cases.length).toBeGreaterThanOrEqual(7)
+  })
+
+  it.each(cases)('%s agrees on the evaluator', (file, each) => {
+    const error = errorOfEvaluator(each)
+    report(file, 'evaluator', error)
+    expect(error).toBeLessThanOrEqual(2e-5)
+  })
+
+  for (const backend of backends) {
+    it.each(cases)(`%s agrees on ${backend.name}`, async (file, each) => {
+      const error = await errorOn(backend, each)
+      report(file, backend.name, error)
+      expect(error).toBeLessThanOrEqual(1e-4)
+    })
+  }
+
+  it.each(cases)('%s notices a weight that is a tenth too large', (_, each) => {
+    // The last parameter is near the output, so the change shows at its own size.
+    const [name, data] = Object.entries(each.parameters).at(-1) as [string, Float32Array]
+    const wrong = { ...each, parameters: { ...each.parameters, [name]: data.map((value) => 1.1 * value + 0.1) } }
+    expect(errorOfEvaluator(wrong)).toBeGreaterThan(1e-3)
+  })
+})
+
+function report(file: string, where: string, error: number): void {
+  if (process.env.ZOETROPE_REPORT) process.stderr.write(`${file} ${where} ${error.toExponential(1)}\n`)
+}
+
+describe.runIf(!here)('golden networks', () => {
+  it('are not tried: there is no shared folder beside the checkout', () => {
+    expect(files).toEqual([])
+  })
+})

@@ -1,0 +1,103 @@
+/** From checkpoints of random weights to a video, through the command line alone. */
+
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { main } from '../models/node/cli.ts'
+import { readManifest } from '../models/weights/manifest.ts'
+import { type RandomParts, writeRandomCheckpoint } from './checkpoints/random.ts'
+import { toyTokenizer } from './checkpoints/tokenizer.ts'
+import { toyLtx, toyLtxMetadata, toyT5, toyTaehv, toyWan } from './checkpoints/toys.ts'
+
+let folder = ''
+const before = process.env.ZOETROPE_MODELS
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'imported-'))
+  process.env.ZOETROPE_MODELS = join(folder, 'models')
+  await encoder('text_encoder')
+})
+afterAll(async () => {
+  process.env.ZOETROPE_MODELS = before
+  if (before === undefined) delete process.env.ZOETROPE_MODELS
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** A text encoder as diffusers lays it out: weights in one folder, the tokenizer in another. */
+async function encoder(name: string): Promise<void> {
+  await mkdir(join(folder, name), { recursive: true })
+  await mkdir(join(folder, 'tokenizer'), { recursive: true })
+  await writeRandomCheckpoint(join(folder, name, 'model.safetensors'), toyT5)
+  await writeFile(join(folder, 'tokenizer', 'tokenizer.json'), JSON.stringify(toyTokenizer({ bytes: true })))
+}
+
+const wan: RandomParts = toyWan
+const families = [
+  {
+    id: 'toy-wan',
+    files: [
+      ['wan.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
+      ['taew2_1.safetensors', toyTaehv, { dtype: 'F32' }],
+    ],
+    size: '48x32',
+    frames: 9,
+  },
+  {
+    id: 'toy-ltx',
+    files: [['ltxv-2b-0.9.6-distilled.safetensors', toyLtx, { original: true, metadata: toyLtxMetadata }]],
+    size: '64x32',
+    frames: 9,
+  },
+] as const
+
+describe.each(families)('a model imported as $id', ({ id, files, size, frames }) => {
+  const run = (...words: readonly string[]) => main(words)
+  let said = ''
+  beforeEach(() => {
+    said = ''
+    vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      said += text
+      return true
+    })
+  })
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+
+  it('becomes whole file by file', async () => {
+    for (const [name, parts, options] of files) {
+      await writeRandomCheckpoint(join(folder, name), parts, options)
+      expect(await run('import', join(folder, name), '--as', id, '--precision', 'q8')).toBe(0)
+    }
+    expect(await run('import', join(folder, 'text_encoder'), '--as', id, '--precision', 'f16')).toBe(0)
+    const manifest = readManifest(JSON.parse(await readFile(join(folder, 'models', id, 'manifest.json'), 'utf8')))
+    expect(Object.keys(manifest.parts).sort()).toEqual(['decoder', 'denoiser', 'textEncoder'])
+    expect(manifest.tokenizer?.file).toBe('tokenizer.json')
+  })
+
+  it('makes the same video twice of one seed, and another of another', async () => {
+    const make = async (seed: string, name: string) => {
+      const path = join(folder, name)
+      const words = ['a red fox runs over the sea', '--model', id, '--size', size, '--frames', String(frames)]
+      expect([await run('generate', ...words, '--seed', seed, '-o', path), said]).toEqual([0, expect.any(String)])
+      return readFile(path)
+    }
+    expect((await make('3', 'a.mp4')).subarray(4, 8).toString()).toBe('ftyp')
+    // An MP4 says when it was made, a GIF does not.
+    const [first, again, other] = [await make('3', 'a.gif'), await make('3', 'b.gif'), await make('4', 'c.gif')]
+    expect(again.equals(first)).toBe(true)
+    expect(other.equals(first)).toBe(false)
+  }, 240_000)
+
+  it('refuses weights of which one byte was changed', async () => {
+    const manifest = readManifest(JSON.parse(await readFile(join(folder, 'models', id, 'manifest.json'), 'utf8')))
+    const path = join(folder, 'models', id, manifest.parts.denoiser?.files[0]?.file ?? '')
+    const bytes = await readFile(path)
+    bytes[bytes.length - 9] = (bytes[bytes.length - 9] as number) ^ 1
+    await writeFile(path, bytes)
+    expect(
+      await run('generate', 'a fox', '--model', id, '--size', size, '--frames', '1', '-o', join(folder, 'd.mp4')),
+    ).toBe(1)
+  })
+})
