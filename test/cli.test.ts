@@ -138,7 +138,7 @@ describe('damaged weights', () => {
 })
 
 describe('every command', () => {
-  for (const name of ['generate', 'train', 'distill', 'evaluate', 'bench', 'sheet']) {
+  for (const name of ['generate', 'train', 'distill', 'evaluate', 'bench', 'import', 'inspect', 'sheet']) {
     it(`explains itself: ${name} --help`, async () => {
       const { code, out } = await zoetrope(name, '--help')
       expect(code).toBe(0)
@@ -151,7 +151,7 @@ describe('every command', () => {
     const { code, error } = await zoetrope('paint')
     expect([code, error]).toEqual([
       2,
-      'zoetrope: command: got paint, allowed are generate, train, distill, evaluate, bench, sheet\n',
+      'zoetrope: command: got paint, allowed are generate, train, distill, evaluate, bench, import, inspect, sheet\n',
     ])
   })
 })
