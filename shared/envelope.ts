@@ -12,7 +12,7 @@ export type { LatentEnvelope } from './request.ts'
 
 /** The bytes that are signed: JSON with sorted keys at every level, without `sig`. */
 export function signedBytes({ sig: _, ...envelope }: LatentEnvelope): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(JSON.stringify(sorted(envelope)))
+  return Uint8Array.from(new TextEncoder().encode(JSON.stringify(sorted(envelope))))
 }
 
 function sorted(value: unknown): unknown {
