@@ -133,7 +133,7 @@ export function catalogModelOf(card: ModelCard): CatalogModel {
       schedulers: [sampler],
       negative_prompt: true,
     },
-    outputs: ['mp4', 'webm', 'gif', 'webp', 'png', 'frames', 'latents'],
+    outputs: ['mp4', 'gif', 'webp', 'png', 'frames', 'latents'],
     provider_options: { node: [] },
     device: {
       download_bytes: download,

@@ -79,7 +79,7 @@ export function resolveRequest(
   requireCapabilities(request, model)
   const snap = snapper(model.id, request.strict ?? false)
   const { parameters } = model
-  const fps = snap.near('fps', request.fps, nearestIn(parameters.fps.values, parameters.fps.default))
+  const fps = snap.near('fps', request.fps, nearestIn(parameters.fps.values, parameters.fps.default), parameters.fps.values.join(', '))
   const length = lengthOf(request, parameters, fps, snap)
   const size = sizeOf(request, parameters, snap)
   const effective: EffectiveVideo = {
@@ -92,7 +92,7 @@ export function resolveRequest(
     ...size,
     ...dials(request, parameters, snap),
     seed: request.seed ?? seed,
-    n: snap.near('n', request.n ?? 1, (n = 1) => Math.min(n, parameters.max_n)),
+    n: snap.near('n', request.n ?? 1, (n = 1) => Math.min(n, parameters.max_n), `1 to ${parameters.max_n}`),
     output_format: request.output_format ?? 'mp4',
     ...media(request),
     ...options(request, model),
@@ -110,7 +110,12 @@ const definedOf = (request: CheckedRequest): CheckedRequest =>
 interface Snapper {
   readonly warnings: Warning[]
   /** The nearest allowed value, told where it differs from the one asked for. */
-  readonly near: (field: string, asked: number | undefined, nearest: (value: number | undefined) => number) => number
+  readonly near: (
+    field: string,
+    asked: number | undefined,
+    nearest: (value: number | undefined) => number,
+    allowed: string,
+  ) => number
   readonly tell: (field: string, asked: string | number, given: string | number, allowed: string) => void
 }
 
@@ -127,9 +132,9 @@ function snapper(model: string, strict: boolean): Snapper {
   return {
     warnings,
     tell,
-    near: (field, asked, nearest) => {
+    near: (field, asked, nearest, allowed) => {
       const given = nearest(asked)
-      if (asked !== undefined && asked !== given) tell(field, asked, given, `${given}`)
+      if (asked !== undefined && asked !== given) tell(field, asked, given, allowed)
       return given
     },
   } as Snapper
@@ -254,19 +259,24 @@ function dials(request: CheckedRequest, parameters: Parameters, snap: Snapper): 
     Math.min(steps?.max ?? 0, Math.max(steps?.min ?? 0, nearestIn(steps?.values ?? [], steps?.default ?? 0)(asked)))
   const optional = (field: 'guidance_scale_2' | 'flow_shift') => {
     const limits = parameters[field]
-    return limits === undefined ? {} : { [field]: snap.near(field, request[field], within(limits)) }
+    return limits === undefined ? {} : { [field]: snap.near(field, request[field], within(limits), spanOf(limits)) }
   }
   return {
     num_inference_steps:
-      steps === undefined ? null : snap.near('num_inference_steps', request.num_inference_steps, nearestStep),
+      steps === undefined ? null : snap.near('num_inference_steps', request.num_inference_steps, nearestStep, stepsAllowed(steps)),
     guidance_scale:
-      guidance === undefined ? null : snap.near('guidance_scale', request.guidance_scale, within(guidance)),
+      guidance === undefined ? null : snap.near('guidance_scale', request.guidance_scale, within(guidance), spanOf(guidance)),
     scheduler: request.scheduler ?? parameters.schedulers[0] ?? null,
     ...optional('guidance_scale_2'),
     ...optional('flow_shift'),
     ...strengthOf(request),
   }
 }
+
+const spanOf = ({ min, max }: { readonly min: number; readonly max: number }): string => `${min} to ${max}`
+
+const stepsAllowed = (steps: NonNullable<Parameters['num_inference_steps']>): string =>
+  steps.values === undefined ? spanOf(steps) : `one of ${steps.values.join(', ')}`
 
 function strengthOf(request: CheckedRequest): Pick<EffectiveVideo, 'strength'> {
   if (request.strength === undefined && request.video === undefined) return {}
@@ -315,6 +325,12 @@ function options(request: CheckedRequest, model: CatalogModel): Pick<EffectiveVi
   return Object.keys(kept).length === 0 ? {} : { provider_options: kept }
 }
 
+function requireFormat({ output_format: format }: CheckedRequest, { id, outputs }: CatalogModel): void {
+  if (format === undefined || outputs.includes(format)) return
+  const message = `output_format: got ${format}, ${id} makes ${outputs.join(', ')}`
+  throw new GenerationError('format_unavailable', message, { pointer: '/output_format', available: outputs })
+}
+
 /** Fields a model may simply not have, each with what it would have to offer. */
 function requireCapabilities(request: CheckedRequest, model: CatalogModel): void {
   const { parameters: has } = model
@@ -336,7 +352,7 @@ function requireCapabilities(request: CheckedRequest, model: CatalogModel): void
     if (!offered && value !== undefined && value !== false && value !== '') refuse(field, 'one', 'none')
   }
   among('scheduler', request.scheduler, has.schedulers)
-  among('output_format', request.output_format, model.outputs)
+  requireFormat(request, model)
   among('interpolate', request.interpolate?.factor, has.interpolate)
   among('upscale', request.upscale?.factor, has.upscale)
   for (const { id } of request.loras ?? []) among('loras', id, has.loras)

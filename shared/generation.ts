@@ -28,10 +28,21 @@ export interface EffectiveRequest extends EffectiveVideo {
  */
 export function effectiveRequest(data: unknown, card: ModelCard, seed: number): EffectiveRequest {
   const request = parseRequest(data)
-  const { effective } = resolveRequest({ ...request, strict: true }, catalogModelOf(card), { seed })
+  const effective = asSent(() => resolveRequest({ ...request, strict: true }, catalogModelOf(card), { seed }).effective)
   const { num_inference_steps: steps, guidance_scale: guidance, scheduler } = effective
   if (steps === null || guidance === null || scheduler === null) {
     throw new GenerationError('model_format', `${card.id}: its card lacks steps, guidance or a sampler`)
   }
   return { ...effective, num_inference_steps: steps, guidance_scale: guidance, scheduler }
+}
+
+/** Here nobody asked to be strict: what does not fit is simply wrong. */
+function asSent<Value>(resolve: () => Value): Value {
+  try {
+    return resolve()
+  } catch (error) {
+    if (!(error instanceof GenerationError) || error.code !== 'strict_mismatch') throw error
+    const { message, pointer } = error
+    throw new GenerationError('invalid_parameter', message, pointer === undefined ? {} : { pointer })
+  }
 }

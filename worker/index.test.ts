@@ -17,11 +17,11 @@ describe('from one POST to a stored video', () => {
       'POST',
       '/v1/videos',
       { prompt: 'a blue bird flies left', seed: 7 },
-      { prefer: 'wait=20' },
+      { prefer: 'wait=60' },
     )
     const job = (await response.json()) as Job
     expect([response.status, job.status, job.error]).toEqual([200, 'completed', null])
-    expect(response.headers.get('preference-applied')).toBe('wait=20')
+    expect(response.headers.get('preference-applied')).toBe('wait=60')
     expect([...node.executions.values()]).toEqual([1])
     const [output] = job.outputs
     const bytes = new Uint8Array(await (await knock(output?.url.replace('https://edge.test', '') ?? '')).arrayBuffer())

@@ -37,9 +37,10 @@ export interface Prepared {
 
 /**
  * Brings a request to the point where only the account's word is missing.
+ * @param quoting whether the state of cache and credit is wanted even where it decides nothing.
  * @throws GenerationError of many kinds; nothing was written.
  */
-export async function prepare(context: Context, request: CheckedRequest): Promise<Prepared> {
+export async function prepare(context: Context, request: CheckedRequest, quoting = false): Promise<Prepared> {
   const { env } = context
   const principal = context.get('principal')
   const { catalog, settings } = servicesOf(env)
@@ -67,7 +68,7 @@ export async function prepare(context: Context, request: CheckedRequest): Promis
     effective,
     warnings,
     contentKey: key,
-    route: await routeOf(context, request, model, effective, key),
+    route: await routeOf(context, request, model, effective, key, quoting),
     provider,
     maxCost: costOf(model, effective),
     media,
@@ -144,10 +145,17 @@ async function routeOf(
   model: CatalogModel,
   effective: EffectiveVideo,
   key: string,
+  quoting: boolean,
 ): Promise<Route> {
-  const { tenant } = get('principal')
-  const account = accountOf(env, tenant)
-  const [stored, { balance, held }] = await Promise.all([account.lookup(key, Date.now()), account.balance()])
+  const account = accountOf(env, get('principal').tenant)
+  // Where the cloud is forced, the account answers for cache and credit when it is asked to accept.
+  const asked = quoting || modeOf(request) !== 'only_in_cloud'
+  const [stored, quota] = asked
+    ? await Promise.all([
+        account.lookup(key, Date.now()),
+        account.balance().then((money) => money.balance - money.held),
+      ])
+    : [null, Number.POSITIVE_INFINITY]
   const provider = servicesOf(env).provider(model.providers[0] ?? '')
   return route({
     mode: modeOf(request),
@@ -157,7 +165,7 @@ async function routeOf(
     cloud: {
       consent: true,
       available: provider !== undefined,
-      quota: balance - held >= costOf(model, effective),
+      quota: quota >= costOf(model, effective),
       etaMs: null,
     },
     cached: stored !== null && (request.cache?.mode ?? 'use') === 'use',

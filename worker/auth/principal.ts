@@ -148,7 +148,10 @@ let announced: Promise<void> | undefined
 export function announceDevelopmentKey(env: Env): Promise<void> {
   if (env.ENVIRONMENT !== 'development' || env.DEVELOPMENT_KEY) return Promise.resolve()
   announced ??= (async () => {
-    if ((await directoryOf(env).keys()).length > 0) return
+    if ((await directoryOf(env).keys()).length > 0) {
+      console.log('The API key of an earlier start is still good; to choose one, start with DEVELOPMENT_KEY')
+      return
+    }
     const key = await issueKey(env, { tenant: developmentTenant, name: 'development', granted: scopes, kind: 'test' })
     console.log(`API key for this development start, shown once: ${key.text}`)
   })()

@@ -18,6 +18,7 @@ import {
   generationOf,
   type JobRow,
   type ListQuery,
+  type Settled,
   type Settlement,
   type StoredResult,
   type SubmitCommand,
@@ -87,8 +88,8 @@ export class Account extends DurableObject<Env> implements AccountObject {
     return this.ctx.storage.transactionSync(() => submissions.settle(this.#sql, execution, settlement))
   }
 
-  async release(execution: string): Promise<void> {
-    this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution))
+  async release(execution: string): Promise<Settled | null> {
+    return this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution))
   }
 
   async note(job: string, status: JobStatus): Promise<void> {
@@ -112,6 +113,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
 
   async forget(job: string): Promise<string[]> {
     return this.ctx.storage.transactionSync(() => submissions.forget(this.#sql, job))
+  }
+
+  async dropObjects(job: string): Promise<string[]> {
+    return this.ctx.storage.transactionSync(() => submissions.dropObjects(this.#sql, job))
   }
 
   /** Wakes jobs that were silent too long; gives how many are open. */

@@ -106,6 +106,11 @@ export interface Settlement {
   readonly result: StoredResult
 }
 
+export interface Settled {
+  readonly cost: number
+  readonly result: StoredResult
+}
+
 export interface ListQuery {
   readonly limit: number
   /** createdAt and id of the last row seen. */
@@ -160,12 +165,14 @@ export interface TokenRow {
 export interface AccountObject {
   submit(command: SubmitCommand): Promise<Submitted | Refused>
   delivered(job: string): Promise<void>
-  settle(execution: string, settlement: Settlement): Promise<{ readonly cost: number; readonly result: StoredResult }>
-  release(execution: string): Promise<void>
+  settle(execution: string, settlement: Settlement): Promise<Settled>
+  /** The settled result where there is one, which stays. */
+  release(execution: string): Promise<Settled | null>
   note(job: string, status: JobStatus): Promise<void>
   lookup(contentKey: string, now: number): Promise<StoredResult | null>
   list(viewer: Viewer, query: ListQuery): Promise<JobRow[]>
   forget(job: string): Promise<string[]>
+  dropObjects(job: string): Promise<string[]>
   sweep(now: number): Promise<number>
   deposit(id: string, amount: number): Promise<Balance>
   balance(): Promise<Balance>

@@ -69,9 +69,11 @@ export interface ExecutionPorts {
   /** Fetches, validates and stores the outputs. Throws GenerationError output_invalid where they are none. */
   readonly store: (finished: NonNullable<Run['finished']>) => Promise<StoredResult>
   readonly settle: (result: StoredResult) => Promise<Outcome>
-  readonly release: () => Promise<void>
+  /** Gives the hold back; the outcome where the result was settled already, by a step that a crash then hid. */
+  readonly release: () => Promise<Outcome | null>
   /** The provider refuses our account: others need not try for a while. */
   readonly rest: () => Promise<void>
+  readonly log: (what: string, error: unknown) => void
   readonly onStarted: () => void
   readonly onProgress: (progress: Progress) => void
   readonly onWarnings: (warnings: readonly Warning[]) => void
@@ -181,9 +183,9 @@ function adopt(run: Run, operation: Operation, dueAt: number): void {
   run.dueAt = dueAt
 }
 
-/** A hook named the operation of an attempt nobody had an answer for. */
+/** A hook named the operation of an attempt nobody had an answer for, or that was given up too early. */
 export function adoptFromHook(run: Run, operation: Operation, now: number): void {
-  if (run.phase === 'dispatching') adopt(run, operation, now)
+  if (run.phase === 'dispatching' || run.phase === 'reserved') adopt(run, operation, now)
 }
 
 /** Finds out what became of an attempt. */
@@ -316,7 +318,7 @@ async function bringIn(run: Run, ports: ExecutionPorts): Promise<void> {
       return end(run, ports, failed(known ? error.code : 'deadline_exceeded', detail))
     }
     // Storage that fails is no fault of the result: it is tried until the time is up.
-    if (!known) console.error('settle: will be tried again', error)
+    if (!known) ports.log('settle: will be tried again', error)
     run.dueAt = ports.now() + Math.min(30_000, 1_000 * 2 ** run.failures)
     ports.save()
   }
@@ -324,10 +326,10 @@ async function bringIn(run: Run, ports: ExecutionPorts): Promise<void> {
 
 async function giveBack(run: Run, ports: ExecutionPorts): Promise<void> {
   try {
-    await ports.release()
-    conclude(run, ports, run.pending as Outcome)
+    const settled = await ports.release()
+    conclude(run, ports, settled ?? (run.pending as Outcome))
   } catch (error) {
-    console.error('release: will be tried again', error)
+    ports.log('release: will be tried again', error)
     run.dueAt = ports.now() + 5_000
     ports.save()
   }
@@ -348,20 +350,24 @@ function end(run: Run, ports: ExecutionPorts, outcome: Outcome, resting = false)
   run.pending = outcome
   run.phase = 'releasing'
   run.dueAt = ports.now()
-  if (resting) ports.rest().catch((error: unknown) => console.error('breaker: not told', error))
+  if (resting) ports.rest().catch((error: unknown) => ports.log('breaker: not told', error))
   ports.save()
 }
 
-/** A call that ends in time and never throws. */
+/** A call that ends in time and never throws. Its timer goes with it: an object may make thousands. */
 async function guarded<Value>(
   call: (signal: AbortSignal) => Promise<Value>,
   milliseconds: number,
   otherwise: (cause: string) => Value,
 ): Promise<Value> {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(new Error(`no answer in ${milliseconds} ms`)), milliseconds)
   try {
-    return await call(AbortSignal.timeout(milliseconds))
+    return await call(controller.signal)
   } catch (error) {
     return otherwise(error instanceof Error ? error.message : String(error))
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -8,7 +8,7 @@ import type { Warning } from '../../shared/effective.ts'
 import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
 import { signUrl, urlLifeSeconds } from '../signed-url.ts'
-import type { JobRecord, StoredOutput, StoredResult, Ticket } from './contract.ts'
+import type { JobRecord, OutputAnswer, OutputSelection, StoredOutput, StoredResult, Ticket } from './contract.ts'
 import { newRun, type Run } from './execution.ts'
 
 export interface State {
@@ -29,6 +29,8 @@ export interface State {
   /** The last status the account has confirmed. */
   noted: JobStatus | null
   shortened: boolean
+  /** Whether the stored bytes were given up. */
+  expired: boolean
 }
 
 export function newState(ticket: Ticket, now: number): State {
@@ -48,6 +50,7 @@ export function newState(ticket: Ticket, now: number): State {
     followAt: own || ticket.result !== null ? Number.MAX_SAFE_INTEGER : now,
     noted: null,
     shortened: false,
+    expired: false,
   }
 }
 
@@ -118,6 +121,34 @@ function cacheStatus({ cacheMode }: JobRecord, hit: boolean): Job['cache']['stat
 function draftOf({ ticket: { record }, completedAt }: State): Job['draft'] {
   if (record.effective.draft !== true || completedAt === null) return null
   return { usable_until: new Date(completedAt + draftDays * 86_400_000).toISOString() }
+}
+
+/** The output a caller means, or why there is none. */
+export function findOutput(
+  { result, ticket }: State,
+  { variant, format, index }: OutputSelection,
+  now: number,
+): OutputAnswer {
+  if (result === null) return { kind: 'unready' }
+  if (result.expiresAt <= now) return { kind: 'expired' }
+  const { outputs, receipt } = result
+  const output = outputs.find(
+    (each) => each.variant === variant && each.index === index && (format === null || each.format === format),
+  )
+  if (output === undefined) return { kind: 'unavailable', available: [...new Set(outputs.map((each) => each.format))] }
+  const envelope = variant === 'latent' && receipt.envelope ? JSON.stringify(receipt.envelope) : null
+  return { kind: 'found', output, tenant: ticket.record.tenant, envelope }
+}
+
+const noteAgainMs = 5_000
+
+/** When something of the state itself wants to be done next. */
+export function nextDueOf(state: State, logLifeMs: number, now: number): number {
+  const never = Number.MAX_SAFE_INTEGER
+  const expiry = state.result === null || state.expired ? never : state.result.expiresAt
+  const purge = state.completedAt !== null && !state.shortened ? state.completedAt + logLifeMs : never
+  const note = state.noted === state.status ? never : now + noteAgainMs
+  return Math.min(state.run?.dueAt ?? never, state.followAt, expiry, purge, note)
 }
 
 const selectionOf = ({ variant, index }: Pick<StoredOutput, 'variant' | 'index'>): string =>

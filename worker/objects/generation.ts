@@ -27,7 +27,7 @@ import {
 import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
 import { append, lastSeq, logTable, replay, shorten } from './event-log.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
-import { jobOf, moveTo, newState, type State, withSignature } from './generation-state.ts'
+import { findOutput, jobOf, moveTo, newState, nextDueOf, type State, withSignature } from './generation-state.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
 import { readers } from './readers.ts'
 
@@ -52,6 +52,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #waiting = new Set<() => void>()
   #state: State | null
   #advancing = false
+  #delivering = false
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -167,7 +168,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     // Others share the execution: only this job ends.
     if (this.#followers() > 0) return this.#leave()
     const undispatched = run.phase === 'reserved'
-    if (requestCancel(run, Date.now()) && !undispatched) this.#become('cancelling')
+    if (!requestCancel(run, Date.now())) return
+    if (undispatched) await this.#step()
+    else this.#become('cancelling')
   }
 
   /** Ends this job alone; what it shared goes on. */
@@ -181,7 +184,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   async follow(job: string): Promise<void> {
-    if (this.#state !== null) this.#sql.exec('INSERT OR IGNORE INTO followers VALUES (?)', job)
+    // A follower may be here before this job was opened: it is remembered all the same.
+    this.#sql.exec(tables)
+    this.#sql.exec('INSERT OR IGNORE INTO followers VALUES (?)', job)
   }
 
   async unfollow(job: string): Promise<void> {
@@ -233,19 +238,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await this.#services.provider(operation.provider)?.cancel(operation, AbortSignal.timeout(rearmMs))
   }
 
-  async output(viewer: Viewer | null, { variant, format, index }: OutputSelection): Promise<OutputAnswer> {
+  async output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer> {
     const state = viewer === null ? this.#state : this.#seen(viewer)
-    if (state === null) return { kind: 'missing' }
-    if (state.result === null) return { kind: 'unready' }
-    if (state.result.expiresAt <= Date.now()) return { kind: 'expired' }
-    const { outputs, receipt } = state.result
-    const output = outputs.find(
-      (each) => each.variant === variant && each.index === index && (format === null || each.format === format),
-    )
-    if (output === undefined)
-      return { kind: 'unavailable', available: [...new Set(outputs.map((each) => each.format))] }
-    const envelope = variant === 'latent' && receipt.envelope ? JSON.stringify(receipt.envelope) : null
-    return { kind: 'found', output, tenant: state.ticket.record.tenant, envelope }
+    return state === null ? { kind: 'missing' } : findOutput(state, selection, Date.now())
   }
 
   async erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'> {
@@ -358,11 +353,25 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       if (state.run !== null) await this.#advance(state, state.run)
       else if (!isTerminal(state.status)) await this.#lookAtShared(state)
       await this.#note(state)
-      await deliver(this.#sql, deliveryPorts(this.env, state.ticket.record))
       this.#shorten(state)
+      await this.#expire(state)
     } finally {
       this.#advancing = false
     }
+    // Not awaited: an endpoint that hangs must not hold up the job.
+    if (!this.#delivering && nextDelivery(this.#sql) <= Date.now()) this.ctx.waitUntil(this.#deliver(state))
+  }
+
+  async #deliver(state: State): Promise<void> {
+    this.#delivering = true
+    try {
+      await deliver(this.#sql, deliveryPorts(this.env, state.ticket.record))
+    } catch (error) {
+      console.error('webhooks: will be tried again', error)
+    } finally {
+      this.#delivering = false
+    }
+    await this.#arm(this.#nextDue())
   }
 
   async #advance(state: State, run: Run): Promise<void> {
@@ -426,7 +435,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
 
   /** A job that shares another's execution asks how far it is. */
   async #lookAtShared(state: State): Promise<void> {
-    const shared = await generationOf(this.env, state.ticket.execution).execution()
+    const executor = generationOf(this.env, state.ticket.execution)
+    await executor.follow(state.ticket.record.id)
+    const shared = await executor.execution()
     if (shared?.started) this.#become('in_progress')
     if (shared !== null) this.#progress(shared.progress)
     const lost =
@@ -446,6 +457,16 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#save()
   }
 
+  /** Stored bytes go when their time is over; the job stays as it is. */
+  async #expire(state: State): Promise<void> {
+    if (state.result === null || state.expired || Date.now() < state.result.expiresAt) return
+    const { tenant, id } = state.ticket.record
+    const orphans = await accountOf(this.env, tenant).dropObjects(id)
+    if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+    state.expired = true
+    this.#save()
+  }
+
   #shorten(state: State): void {
     if (state.shortened || state.completedAt === null || Date.now() < state.completedAt + logLifeMs) return
     shorten(this.#sql)
@@ -454,11 +475,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #nextDue(): number {
-    const state = this.#state
-    if (state === null) return never
-    const purge = state.completedAt !== null && !state.shortened ? state.completedAt + logLifeMs : never
-    const note = state.noted === state.status ? never : Date.now() + 5_000
-    return Math.min(state.run?.dueAt ?? never, state.followAt, nextDelivery(this.#sql), purge, note)
+    if (this.#state === null) return never
+    const deliveries = this.#delivering ? Date.now() + rearmMs : nextDelivery(this.#sql)
+    return Math.min(deliveries, nextDueOf(this.#state, logLifeMs, Date.now()))
   }
 
   async #arm(at: number): Promise<void> {

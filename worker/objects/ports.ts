@@ -4,6 +4,9 @@
  * The rules behind them (execution.ts, deliveries.ts) know none of this and are tested without it.
  */
 
+import * as v from 'valibot'
+import { signEnvelope } from '../../shared/envelope.ts'
+import { latentEnvelopeSchema } from '../../shared/request.ts'
 import type { Env } from '../env.ts'
 import { randomText } from '../ids.ts'
 import { costOf } from '../pricing.ts'
@@ -30,6 +33,7 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
   return {
     ...told,
     now: Date.now,
+    log: (what, error) => console.error(what, error),
     deadlineAt: record.deadlineAt,
     provider,
     job: () => providerJob(env, record),
@@ -37,7 +41,8 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     store: async ({ outputs: urls, gpuMs, receipt }) => {
       const signal = AbortSignal.timeout(storeTimeoutMs)
       const outputs = await storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal)
-      const told = receiptFor(record, catalog.model(record.effective.model), outputs, receipt)
+      const model = catalog.model(record.effective.model)
+      const told = await countersigned(env, record, receiptFor(record, model, outputs, receipt))
       return { outputs, receipt: told, gpuMs, expiresAt: Date.now() + settings.retentionMs }
     },
     settle: async (result) => {
@@ -45,9 +50,20 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
       const settled = await account.settle(record.id, { now: Date.now(), cost, result })
       return { kind: 'completed', result: settled.result, cost: settled.cost }
     },
-    release: () => account.release(record.id),
+    release: async () => {
+      const settled = await account.release(record.id)
+      return settled === null ? null : { kind: 'completed', ...settled }
+    },
     rest: () => directoryOf(env).trip(record.provider, Date.now() + restMs),
   }
+}
+
+/** Latents of our own node get an envelope that the next executor can trust. */
+async function countersigned(env: Env, { tenant }: JobRecord, receipt: Readonly<Record<string, unknown>>) {
+  const envelope = v.safeParse(latentEnvelopeSchema, receipt.envelope)
+  if (!envelope.success) return receipt
+  const { kid, privateKey } = (await servicesOf(env).secrets()).envelopes
+  return { ...receipt, envelope: await signEnvelope({ ...envelope.output, tenant }, kid, privateKey) }
 }
 
 /** An operator may have removed a provider while jobs of it are open: they end as failed, not as forgotten. */
@@ -86,8 +102,9 @@ async function providerJob(env: Env, record: JobRecord): Promise<ProviderJob> {
 async function newAttempt(env: Env, record: JobRecord, number: number): Promise<Attempt> {
   const [key] = (await servicesOf(env).secrets()).hooks as [CryptoKey]
   const mac = await macOf(key, record.provider, record.id, String(number))
-  // A cloud cannot call back into a machine without a public address; polling is the guarantee anyway.
-  const reachable = record.provider === 'node' || record.baseUrl.startsWith('https://')
+  // Nobody can call back into an address that is neither public nor this machine's; polling is the guarantee anyway.
+  const loopback = record.provider === 'node' && /^http:\/\/(127\.0\.0\.1|localhost)(:|$)/.test(record.baseUrl)
+  const reachable = loopback || record.baseUrl.startsWith('https://')
   const path = `/v1/hooks/${record.provider}/${record.id}/${number}/${mac}`
   return {
     jobId: record.id,

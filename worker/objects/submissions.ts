@@ -10,6 +10,7 @@ import type {
   JobRow,
   ListQuery,
   Refused,
+  Settled,
   Settlement,
   StoredResult,
   SubmitCommand,
@@ -184,7 +185,7 @@ function refill(sql: SqlStorage, { now, limits }: SubmitCommand): { readonly lev
 const levelOf = (sql: SqlStorage, command: SubmitCommand): number => Math.floor(refill(sql, command).level)
 
 /** Result, debit and release as one; a second call answers what the first one did. */
-export function settle(sql: SqlStorage, execution: string, { now, cost, result }: Settlement) {
+export function settle(sql: SqlStorage, execution: string, { now, cost, result }: Settlement): Settled {
   const [row] = sql.exec('SELECT state, cost, result FROM executions WHERE id = ?', execution).toArray()
   if (row?.state === 'stored') {
     return { cost: Number(row.cost), result: JSON.parse(String(row.result)) as StoredResult }
@@ -205,9 +206,14 @@ export function settle(sql: SqlStorage, execution: string, { now, cost, result }
 }
 
 /** Ends an execution without a result. One that is stored stays stored. */
-export function release(sql: SqlStorage, execution: string): void {
+export function release(sql: SqlStorage, execution: string): Settled | null {
+  const [row] = sql
+    .exec("SELECT cost, result FROM executions WHERE id = ? AND state = 'stored'", execution)
+    .toArray()
+  if (row !== undefined) return { cost: Number(row.cost), result: JSON.parse(String(row.result)) as StoredResult }
   sql.exec("DELETE FROM executions WHERE id = ? AND state = 'open'", execution)
   releaseHold(sql, execution)
+  return null
 }
 
 /** Writes a job's newest status into the index; a terminal one stays. */
@@ -246,18 +252,22 @@ export function isUsed(sql: SqlStorage, key: string): boolean {
   return users.toArray().length > 0
 }
 
-/** Removes a job and its stored result from every index; gives the objects nobody needs any more. */
-export function forget(sql: SqlStorage, job: string): string[] {
+/** Gives up a job's claim to stored bytes; gives those nobody needs any more. */
+export function dropObjects(sql: SqlStorage, job: string): string[] {
   const [row] = sql.exec('SELECT execution FROM jobs WHERE id = ? AND open = 0', job).toArray()
   if (row === undefined) return []
-  const keys = sql
-    .exec('SELECT key FROM objects WHERE job = ?', job)
-    .toArray()
-    .map((each) => String(each.key))
+  const keys = sql.exec('SELECT key FROM objects WHERE job = ?', job).toArray()
   sql.exec('DELETE FROM objects WHERE job = ?', job)
-  sql.exec('DELETE FROM jobs WHERE id = ?', job)
-  const orphans = keys.filter((key) => !isUsed(sql, key))
+  const orphans = keys.map(({ key }) => String(key)).filter((key) => !isUsed(sql, key))
   // A stored result whose bytes go must not be found again.
   if (orphans.length > 0) sql.exec("DELETE FROM executions WHERE id = ? AND state = 'stored'", String(row.execution))
+  return orphans
+}
+
+/** Removes a job from every index, with what it stored. */
+export function forget(sql: SqlStorage, job: string): string[] {
+  const orphans = dropObjects(sql, job)
+  sql.exec('DELETE FROM idempotency WHERE job = ?', job)
+  sql.exec('DELETE FROM jobs WHERE id = ? AND open = 0', job)
   return orphans
 }

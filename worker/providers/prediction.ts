@@ -5,7 +5,9 @@
  */
 
 import * as v from 'valibot'
+import type { ErrorCode } from '../../shared/errors.ts'
 import type { Progress } from '../../shared/job.ts'
+import { errorCodes } from '../../shared/problem.ts'
 import type { ProviderStatus } from './provider.ts'
 
 const predictionSchema = v.object({
@@ -13,6 +15,8 @@ const predictionSchema = v.object({
   status: v.fallback(v.string(), 'unknown'),
   output: v.optional(v.unknown()),
   error: v.optional(v.unknown()),
+  /** Our own node says it in our own words. */
+  error_code: v.fallback(v.nullish(v.picklist(errorCodes)), null),
   logs: v.fallback(v.nullish(v.string()), null),
   webhook: v.fallback(v.nullish(v.string()), null),
   created_at: v.fallback(v.nullish(v.string()), null),
@@ -63,7 +67,7 @@ export function statusOf(prediction: Prediction): ProviderStatus {
         receipt: prediction.receipt ?? null,
       }
     case 'failed':
-      return { state: 'failed', error: { code: codeOf(prediction.error), detail: textOf(prediction.error) } }
+      return { state: 'failed', error: { code: prediction.error_code ?? codeOf(prediction.error), detail: textOf(prediction.error) } }
     case 'canceled':
     case 'cancelled':
       return { state: 'canceled' }
@@ -88,12 +92,9 @@ function textOf(error: unknown): string {
   return (text ?? 'the provider gives no reason').slice(0, 500)
 }
 
-/** Our own node names numbers that broke; anything else is the provider's failure. */
-const codeOf = (error: unknown): 'numerics_failed' | 'content_blocked' | 'upstream_error' => {
-  const text = textOf(error)
-  if (/numerics_failed/.test(text)) return 'numerics_failed'
-  return /nsfw|safety|sensitive|moderat/i.test(text) ? 'content_blocked' : 'upstream_error'
-}
+/** Clouds say in prose what they will not make; anything else is their failure. */
+const codeOf = (error: unknown): ErrorCode =>
+  /nsfw|safety|sensitive|moderat/i.test(textOf(error)) ? 'content_blocked' : 'upstream_error'
 
 const bar = /^\s*(\d{1,3})%\|[^|\n]*\|\s*(\d+)\/(\d+) \[(?:\d+:)*\d+<((?:\d+:)*\d+|\?)/gm
 

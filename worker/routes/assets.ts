@@ -113,9 +113,12 @@ async function store(
 ): Promise<GenerationError | undefined> {
   if (request.body === null) return new GenerationError('invalid_parameter', 'body: got none, allowed is the asset')
   const { readable, writable } = new FixedLengthStream(row.bytes)
-  const put = bucket.put(key, readable, { sha256: row.sha256, httpMetadata: { contentType: row.content_type } })
+  // Settled from the start: it fails while the body is still being read where the body is refused.
+  const put = Promise.allSettled([
+    bucket.put(key, readable, { sha256: row.sha256, httpMetadata: { contentType: row.content_type } }),
+  ])
   const refused = await pump(request.body, writable, row)
-  const outcome = await Promise.allSettled([put])
+  const outcome = await put
   if (refused !== undefined) return refused
   if (outcome[0].status === 'fulfilled') return undefined
   return new GenerationError('invalid_parameter', 'body: its hash is not the one that was announced', {

@@ -157,7 +157,7 @@ async function remove(context: Context): Promise<Response> {
 
 async function quote(context: Context): Promise<Response> {
   const request = parseRequest(await readJson(context.req.raw))
-  const { effective, warnings, contentKey, route, maxCost, model } = await prepare(context, request)
+  const { effective, warnings, contentKey, route, maxCost, model } = await prepare(context, request, true)
   // Without a seed nothing is fixed that a key could name.
   const fixed = request.seed !== undefined
   const { device, cloud } = route
