@@ -19,7 +19,8 @@ const inSeconds: CatalogModel = {
     size: { values: ['1280x720', '720x1280', '960x960'], default: '1280x720' },
   },
 }
-const resolve = (request: object, model = own) => resolveRequest(parseRequest({ prompt: 'a fox', ...request }), model, { seed: 5 })
+const resolve = (request: object, model = own) =>
+  resolveRequest(parseRequest({ prompt: 'a fox', ...request }), model, { seed: 5 })
 
 describe('a request against its model', () => {
   it('is filled from the model, and zero is a seed', () => {
@@ -56,7 +57,10 @@ describe('a request against its model', () => {
     expect(size({ resolution: '64p', aspect_ratio: '2:1' })).toBe('128x64')
     expect(size({ aspect_ratio: '1:2' })).toBe('64x128')
     expect(size({ size: '4000x1000' })).toBe('256x128')
-    expect(resolve({ resolution: '720p', aspect_ratio: '9:16' }, inSeconds).effective).toMatchObject({ width: 720, height: 1280 })
+    expect(resolve({ resolution: '720p', aspect_ratio: '9:16' }, inSeconds).effective).toMatchObject({
+      width: 720,
+      height: 1280,
+    })
   })
 
   it('of a model that counts in seconds goes to the nearest of them', () => {
@@ -66,7 +70,14 @@ describe('a request against its model', () => {
   })
 
   it('is refused where the model has no such dial', () => {
-    for (const request of [{ generate_audio: true }, { scheduler: 'euler' }, { loras: [{ id: 'x' }] }, { upscale: { factor: 2 } }, { flow_shift: 3 }, { provider_options: { node: { x: 1 } } }]) {
+    for (const request of [
+      { generate_audio: true },
+      { scheduler: 'euler' },
+      { loras: [{ id: 'x' }] },
+      { upscale: { factor: 2 } },
+      { flow_shift: 3 },
+      { provider_options: { node: { x: 1 } } },
+    ]) {
       expect(() => resolve(request)).toThrow(expect.objectContaining({ code: 'unsupported_capability' }))
     }
   })
@@ -80,7 +91,13 @@ describe('a request against its model', () => {
         fc.integer({ min: 1, max: 100 }),
         fc.double({ min: 0, max: 30, noNaN: true }),
         (frames, width, height, steps, guidance) => {
-          const first = resolve({ num_frames: frames, width, height, num_inference_steps: steps, guidance_scale: guidance }).effective
+          const first = resolve({
+            num_frames: frames,
+            width,
+            height,
+            num_inference_steps: steps,
+            guidance_scale: guidance,
+          }).effective
           expect(first.width * first.height).toBeLessThanOrEqual(65536)
           const { num_frames, num_inference_steps, guidance_scale } = first
           const size = `${first.width}x${first.height}`
@@ -98,7 +115,9 @@ describe('a request against its model', () => {
     expect(() => effectiveRequest({ prompt: 'a fox', num_frames: 16 }, card, 1)).toThrow(
       'num_frames: got 16, zt-test allows 4n + 1 from 1 to 81; use 17',
     )
-    expect(() => effectiveRequest({ prompt: 'a fox', size: '63x64' }, card, 1)).toThrow('size: got 63x64, zt-test allows multiples of 16')
+    expect(() => effectiveRequest({ prompt: 'a fox', size: '63x64' }, card, 1)).toThrow(
+      'size: got 63x64, zt-test allows multiples of 16',
+    )
   })
 })
 
@@ -118,7 +137,10 @@ describe('a request as sent', () => {
     [{ width: 64 }, 'invalid_parameter'],
     [{ control: [{ type: 'depth', speed: 1 }] }, 'unknown_parameter'],
     [{ image: 'https://evil.example/x.png' }, 'invalid_parameter'],
-    [{ metadata: Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v'])) }, 'invalid_parameter'],
+    [
+      { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v'])) },
+      'invalid_parameter',
+    ],
     [{ webhook: { events: ['video.completed'] } }, 'conflicting_parameters'],
   ]
   for (const [fields, code] of refused) {
@@ -189,7 +211,9 @@ describe('the content key', () => {
       init_latent: asset('g'),
       provider_options: { go: false, b: 1 },
     }
-    const forms = Object.entries(changes).map(([name, value]) => canonicalForm({ ...full, [name]: value } as EffectiveVideo, { ...context, hashes }))
+    const forms = Object.entries(changes).map(([name, value]) =>
+      canonicalForm({ ...full, [name]: value } as EffectiveVideo, { ...context, hashes }),
+    )
     expect(new Set([base, ...forms]).size).toBe(Object.keys(changes).length + 1)
     const { duration: _, ...decides } = { ...full, duration: 1 }
     expect(Object.keys(changes).sort()).toEqual(Object.keys(decides).sort())
@@ -207,14 +231,18 @@ describe('the content key', () => {
   it('tells apart what only looks alike: no trimming, folding or joining', async () => {
     const one = resolve({}).effective
     await fc.assert(
-      fc.asyncProperty(fc.string({ unit: 'grapheme', maxLength: 20 }), fc.string({ unit: 'grapheme', maxLength: 20 }), async (prompt, negative) => {
-        const key = (p: string, n: string) => contentKey({ ...one, prompt: p, negative_prompt: n }, context)
-        const swapped = await key(negative, prompt)
-        const same = prompt.normalize('NFC') === negative.normalize('NFC')
-        expect((await key(prompt, negative)) === swapped).toBe(same)
-        expect(await key(`${prompt} `, negative)).not.toBe(await key(prompt, negative))
-        expect(await key(prompt, negative)).toMatch(/^zt1_[A-Za-z0-9_-]{43}$/)
-      }),
+      fc.asyncProperty(
+        fc.string({ unit: 'grapheme', maxLength: 20 }),
+        fc.string({ unit: 'grapheme', maxLength: 20 }),
+        async (prompt, negative) => {
+          const key = (p: string, n: string) => contentKey({ ...one, prompt: p, negative_prompt: n }, context)
+          const swapped = await key(negative, prompt)
+          const same = prompt.normalize('NFC') === negative.normalize('NFC')
+          expect((await key(prompt, negative)) === swapped).toBe(same)
+          expect(await key(`${prompt} `, negative)).not.toBe(await key(prompt, negative))
+          expect(await key(prompt, negative)).toMatch(/^zt1_[A-Za-z0-9_-]{43}$/)
+        },
+      ),
       { numRuns: 300 },
     )
   })
@@ -226,4 +254,3 @@ describe('the content key', () => {
     )
   })
 })
-

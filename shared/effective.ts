@@ -79,7 +79,12 @@ export function resolveRequest(
   requireCapabilities(request, model)
   const snap = snapper(model.id, request.strict ?? false)
   const { parameters } = model
-  const fps = snap.near('fps', request.fps, nearestIn(parameters.fps.values, parameters.fps.default), parameters.fps.values.join(', '))
+  const fps = snap.near(
+    'fps',
+    request.fps,
+    nearestIn(parameters.fps.values, parameters.fps.default),
+    parameters.fps.values.join(', '),
+  )
   const length = lengthOf(request, parameters, fps, snap)
   const size = sizeOf(request, parameters, snap)
   const effective: EffectiveVideo = {
@@ -263,9 +268,13 @@ function dials(request: CheckedRequest, parameters: Parameters, snap: Snapper): 
   }
   return {
     num_inference_steps:
-      steps === undefined ? null : snap.near('num_inference_steps', request.num_inference_steps, nearestStep, stepsAllowed(steps)),
+      steps === undefined
+        ? null
+        : snap.near('num_inference_steps', request.num_inference_steps, nearestStep, stepsAllowed(steps)),
     guidance_scale:
-      guidance === undefined ? null : snap.near('guidance_scale', request.guidance_scale, within(guidance), spanOf(guidance)),
+      guidance === undefined
+        ? null
+        : snap.near('guidance_scale', request.guidance_scale, within(guidance), spanOf(guidance)),
     scheduler: request.scheduler ?? parameters.schedulers[0] ?? null,
     ...optional('guidance_scale_2'),
     ...optional('flow_shift'),

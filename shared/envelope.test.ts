@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { checkLatents, type LatentEnvelope, signEnvelope, verifyEnvelope } from './envelope.ts'
 
-const pair = (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as { privateKey: never; publicKey: never }
+const pair = (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as {
+  privateKey: never
+  publicKey: never
+}
 const keys = new Map([['k1', pair.publicKey]])
 const values = Float32Array.from({ length: 16 }, (_, index) => index / 8 - 1)
 const bytes = new Uint8Array(values.buffer)
-const hash = async (data: Uint8Array<ArrayBuffer>) => Buffer.from(await crypto.subtle.digest('SHA-256', data)).toString('hex')
+const hash = async (data: Uint8Array<ArrayBuffer>) =>
+  Buffer.from(await crypto.subtle.digest('SHA-256', data)).toString('hex')
 const envelope: LatentEnvelope = {
   kind: 'zt.latent.v1',
   family: 'zt.z16',
@@ -33,7 +37,10 @@ describe('an envelope', () => {
     const shuffled = Object.fromEntries(Object.entries(signed).reverse()) as LatentEnvelope
     expect(await verifyEnvelope(shuffled, keys)).toBe(true)
     for (const name of Object.keys(signed) as (keyof LatentEnvelope)[]) {
-      const changed = { ...signed, [name]: typeof signed[name] === 'number' ? Number(signed[name]) + 1 : `${signed[name]}x` }
+      const changed = {
+        ...signed,
+        [name]: typeof signed[name] === 'number' ? Number(signed[name]) + 1 : `${signed[name]}x`,
+      }
       expect([name, await verifyEnvelope(changed as LatentEnvelope, keys)]).toEqual([name, false])
     }
     const signature = signed.sig as string
@@ -44,7 +51,9 @@ describe('an envelope', () => {
   it('holds its latents to length, hash, step and range', async () => {
     await expect(checkLatents(envelope, bytes)).resolves.toBeUndefined()
     const refused = async (change: Partial<LatentEnvelope>, data = bytes) =>
-      expect(checkLatents({ ...envelope, sha256: await hash(data), ...change }, data)).rejects.toMatchObject({ code: 'latent_mismatch' })
+      expect(checkLatents({ ...envelope, sha256: await hash(data), ...change }, data)).rejects.toMatchObject({
+        code: 'latent_mismatch',
+      })
     await refused({ bytes: 60 })
     await refused({ shape: [1, 4, 1, 2, 3] })
     await refused({ sha256: '0'.repeat(64) })

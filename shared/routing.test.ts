@@ -40,13 +40,28 @@ describe('a route', () => {
     expect(decide(knownAs({ golden: 'untested' }))).toEqual(['in_cloud', 'device_untested'])
     expect(decide(device({ models: [] }))).toEqual(['in_cloud', 'device_untested'])
     expect(decide(device({ limits: { memory_bytes: 1 } }))).toEqual(['in_cloud', 'insufficient_memory'])
-    expect(decide({ ...device({ storage_free_bytes: 0, models: [{ ...known, cached: false }] }) })).toEqual(['in_cloud', 'insufficient_storage'])
-    expect(decide({ effective: { ...effective, width: 4096, height: 4096 } })).toEqual(['in_cloud', 'too_large_for_device'])
+    expect(decide({ ...device({ storage_free_bytes: 0, models: [{ ...known, cached: false }] }) })).toEqual([
+      'in_cloud',
+      'insufficient_storage',
+    ])
+    expect(decide({ effective: { ...effective, width: 4096, height: 4096 } })).toEqual([
+      'in_cloud',
+      'too_large_for_device',
+    ])
     expect(decide({ model: { ...model, device: null } })).toEqual(['in_cloud', 'model_cloud_only'])
-    expect(decide({ ...knownAs({ ms_per_step: 10_000 }), cloud: { ...open, etaMs: 1_000 } })).toEqual(['in_cloud', 'slower_than_cloud'])
+    expect(decide({ ...knownAs({ ms_per_step: 10_000 }), cloud: { ...open, etaMs: 1_000 } })).toEqual([
+      'in_cloud',
+      'slower_than_cloud',
+    ])
     expect(decide({ ...device({ online: false }) })).toEqual(['on_device', 'device_capable'])
-    expect(decide({ mode: 'prefer_in_cloud', cloud: { ...open, available: false } })).toEqual(['on_device', 'cloud_unavailable'])
-    expect(decide({ mode: 'prefer_in_cloud', cloud: { ...open, quota: false } })).toEqual(['on_device', 'quota_exhausted'])
+    expect(decide({ mode: 'prefer_in_cloud', cloud: { ...open, available: false } })).toEqual([
+      'on_device',
+      'cloud_unavailable',
+    ])
+    expect(decide({ mode: 'prefer_in_cloud', cloud: { ...open, quota: false } })).toEqual([
+      'on_device',
+      'quota_exhausted',
+    ])
     expect(decide({ mode: 'only_in_cloud', cloud: { ...open, consent: false } })).toEqual([null, 'consent_missing'])
   })
 
@@ -56,8 +71,15 @@ describe('a route', () => {
         for (const consent of [true, false]) {
           for (const cached of [true, false]) {
             for (const online of [true, false]) {
-              const { source, reason } = route({ ...base, mode, cached, ...device({ online, models: [{ ...known, golden }] }), cloud: { ...open, consent } })
-              if (source === 'in_cloud') expect([consent, mode === 'only_on_device', online]).toEqual([true, false, true])
+              const { source, reason } = route({
+                ...base,
+                mode,
+                cached,
+                ...device({ online, models: [{ ...known, golden }] }),
+                cloud: { ...open, consent },
+              })
+              if (source === 'in_cloud')
+                expect([consent, mode === 'only_on_device', online]).toEqual([true, false, true])
               if (source === 'on_device') expect([golden, mode === 'only_in_cloud']).toEqual(['pass', false])
               expect(routingReasons).toContain(reason)
             }

@@ -16,7 +16,7 @@ describe('a crowd', () => {
     const caller = await newTenant('10')
     const jobs = await crowd(1000, () => caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 }))
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(1)
-    const waits = await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 }, { prefer: 'wait=60' })
+    const waits = await caller.run({ model: 'wan-2.2-t2v-fast', seed: 1 })
     expect([waits.status, waits.error]).toEqual(['completed', null])
     expect([replicate.creates(), [...replicate.executions.values()]]).toEqual([1, [1]])
     expect(await accountOf(bindings, caller.tenant).balance()).toEqual({
@@ -48,7 +48,7 @@ describe('a crowd', () => {
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(1)
     const other = await caller.call('POST', '/v1/videos', { prompt: 'another' }, { 'idempotency-key': 'once' })
     expect([other.status, ((await other.json()) as { code: string }).code]).toEqual([422, 'idempotency_key_reuse'])
-    await caller.create({}, { 'idempotency-key': 'once', prefer: 'wait=60' })
+    await caller.run({}, { 'idempotency-key': 'once' })
     expect(node.executions.size).toBe(1)
   })
 
@@ -88,7 +88,7 @@ describe('a result that is stored', () => {
   it('answers the next equal request at once, free and with the same bytes', async () => {
     const { node } = fakeUpstream()
     const caller = await newTenant()
-    const first = await caller.create({ seed: 9 }, { prefer: 'wait=60' })
+    const first = await caller.run({ seed: 9 })
     const second = await caller.create({ seed: 9 })
     expect([second.status, second.cache.status, second.usage.cost_usd]).toEqual(['completed', 'hit', '0.000000'])
     expect(second.id).not.toBe(first.id)
@@ -99,19 +99,19 @@ describe('a result that is stored', () => {
   it('is nobody else’s: another tenant runs its own', async () => {
     const { node } = fakeUpstream()
     const [one, other] = [await newTenant(), await newTenant()]
-    await one.create({ seed: 9 }, { prefer: 'wait=60' })
-    const job = await other.create({ seed: 9 }, { prefer: 'wait=60' })
+    await one.run({ seed: 9 })
+    const job = await other.run({ seed: 9 })
     expect([job.cache.status, node.executions.size]).toEqual(['miss', 2])
   })
 
   it('is gone with the job that is erased', async () => {
     const { node } = fakeUpstream()
     const caller = await newTenant()
-    const job = await caller.create({ seed: 3 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 3 })
     expect((await caller.call('DELETE', `/v1/videos/${job.id}`)).status).toBe(204)
     expect((await caller.call('GET', `/v1/videos/${job.id}`)).status).toBe(404)
     expect(await bindings.BUCKET.head(`t/${caller.tenant}/${job.outputs[0]?.sha256}`)).toBeNull()
-    const again = await caller.create({ seed: 3 }, { prefer: 'wait=60' })
+    const again = await caller.run({ seed: 3 })
     expect([again.cache.status, node.executions.size]).toEqual(['miss', 2])
   })
 })

@@ -67,7 +67,7 @@ const provoked: Readonly<Partial<Record<ErrorCode, () => Promise<Response>>>> = 
     return caller.call('DELETE', `/v1/videos/${job.id}`)
   },
   content_expired: async () => {
-    const job = await caller.create({ seed: 3 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 3 })
     await bindings.BUCKET.delete(`t/${caller.tenant}/${job.outputs[0]?.sha256}`)
     return caller.call('GET', `/v1/videos/${job.id}/content`)
   },
@@ -79,7 +79,7 @@ const provoked: Readonly<Partial<Record<ErrorCode, () => Promise<Response>>>> = 
   unsupported_capability: () => post({ prompt, generate_audio: true }),
   strict_mismatch: () => post({ prompt, num_frames: 16, strict: true }),
   format_unavailable: async () => {
-    const job = await caller.create({ seed: 4 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 4 })
     return caller.call('GET', `/v1/videos/${job.id}/content?format=gif`)
   },
   content_blocked: () => post({ prompt: 'n.u.d.e ch1ldren' }),
@@ -89,7 +89,7 @@ const provoked: Readonly<Partial<Record<ErrorCode, () => Promise<Response>>>> = 
   },
   provider_unavailable: async () => {
     upstream.replicate.faults.push('no_credit')
-    await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 }, { prefer: 'wait=60' })
+    await caller.run({ model: 'wan-2.2-t2v-fast', seed: 1 })
     return post({ prompt, model: 'wan-2.2-t2v-fast', seed: 2 })
   },
 }
@@ -130,7 +130,7 @@ describe('what a provider does wrong', () => {
       const { node, others } = fakeUpstream()
       node.outputFaults.push(...new Array(8).fill(fault as keyof typeof outcomes))
       const tenant = await newTenant()
-      const job = await tenant.create({ seed: 11 }, { prefer: 'wait=60' })
+      const job = await tenant.run({ seed: 11 })
       expect([job.status, job.error?.code, job.outputs]).toEqual(['failed', code, []])
       expect((await accountOf(bindings, tenant.tenant).balance()).held).toBe(0)
       expect(others).toEqual([])
@@ -145,7 +145,7 @@ describe('what a provider does wrong', () => {
     it(`is told in our words: a run that ${life}`, async () => {
       const { node } = fakeUpstream()
       node.life = life
-      const job = await (await newTenant()).create({ seed: 12 }, { prefer: 'wait=60' })
+      const job = await (await newTenant()).run({ seed: 12 })
       expect([job.status, job.error?.code]).toEqual([status, code])
     })
   }
@@ -153,14 +153,14 @@ describe('what a provider does wrong', () => {
   it('while a run begins is settled by asking again: on the node a lost answer is no second run', async () => {
     const { node } = fakeUpstream()
     node.faults.push('reset_after', 'server_error_after', 'garbled', 'rate_limited')
-    const job = await (await newTenant()).create({ seed: 13 }, { prefer: 'wait=60' })
+    const job = await (await newTenant()).run({ seed: 13 })
     expect([job.status, [...node.executions.values()]]).toEqual(['completed', [1]])
   })
 
   it('has one POST at Replicate, also when it is rejected', async () => {
     const { replicate } = fakeUpstream()
     replicate.faults.push('rejected')
-    const job = await (await newTenant()).create({ model: 'luma/ray'.split('/')[1], seed: 14 }, { prefer: 'wait=60' })
+    const job = await (await newTenant()).run({ model: 'luma/ray'.split('/')[1], seed: 14 })
     expect([job.status, job.error?.code, replicate.creates()]).toEqual(['failed', 'upstream_rejected', 1])
   })
 })

@@ -56,7 +56,7 @@ describe('the events of a job', () => {
   it('replay from every number: later lasting events completely, none twice', async () => {
     fakeUpstream()
     const caller = await newTenant()
-    const job = await caller.create({ seed: 3 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 3 })
     const whole = await listen(caller, job.id, {})
     for (const { seq } of whole) {
       const rest = await listen(caller, job.id, { 'last-event-id': String(seq) })
@@ -67,7 +67,7 @@ describe('the events of a job', () => {
   it('beyond the log begin with the current status; a malformed number is refused', async () => {
     fakeUpstream()
     const caller = await newTenant()
-    const job = await caller.create({ seed: 4 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 4 })
     const [only, ...none] = await listen(caller, job.id, { 'last-event-id': '9999' })
     expect([only?.event.type, none]).toEqual(['status', []])
     for (const bad of ['-1', 'x', '1.5', '0x1', '9'.repeat(20)]) {

@@ -16,6 +16,8 @@ export interface Caller {
   readonly key: string
   readonly call: (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Response>
   readonly create: (fields: object, headers?: Record<string, string>) => Promise<Job>
+  /** Creates, listens until the job is over however long that takes, and reads it. */
+  readonly run: (fields: object, headers?: Record<string, string>) => Promise<Job>
 }
 
 const front = (exports as unknown as { readonly default: Fetcher }).default
@@ -36,15 +38,21 @@ export function callerWith(key: string, tenant: string): Caller {
       },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
+  const create: Caller['create'] = async (fields, headers) => {
+    const response = await call('POST', '/v1/videos', { prompt: 'a blue bird flies left', ...fields }, headers)
+    const text = await response.text()
+    if (response.status >= 300) throw new Error(`create answers ${response.status}: ${text}`)
+    return JSON.parse(text) as Job
+  }
   return {
     tenant,
     key,
     call,
-    create: async (fields, headers) => {
-      const response = await call('POST', '/v1/videos', { prompt: 'a blue bird flies left', ...fields }, headers)
-      const text = await response.text()
-      if (response.status >= 300) throw new Error(`create answers ${response.status}: ${text}`)
-      return JSON.parse(text) as Job
+    create,
+    run: async (fields, headers) => {
+      const { id } = await create(fields, headers)
+      await (await call('GET', `/v1/videos/${id}/events`)).text()
+      return (await call('GET', `/v1/videos/${id}`)).json() as Promise<Job>
     },
   }
 }

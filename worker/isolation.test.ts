@@ -22,7 +22,7 @@ beforeAll(async () => {
   fakeUpstream()
   const owner = await newTenant()
   const subject = await mintFor(owner, 'alice')
-  const job = await subject.create({ seed: 1 }, { prefer: 'wait=60' })
+  const job = await subject.run({ seed: 1 })
   const json = async (response: Promise<Response>) => (await response).json() as Promise<{ id: string; jti: string }>
   const asset = await json(
     owner.call('POST', '/v1/assets', { kind: 'image', content_type: 'image/png', bytes: 10, sha256: '0'.repeat(64) }),

@@ -10,7 +10,7 @@ describe('content', () => {
   it('comes whole, in ranges, or not at all where it is known', async () => {
     fakeUpstream()
     const caller = await newTenant()
-    const job = await caller.create({ seed: 21 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 21 })
     const address = `/v1/videos/${job.id}/content`
     const video = fakeVideo(21)
     const whole = await caller.call('GET', address)
@@ -34,7 +34,7 @@ describe('content', () => {
   it('opens by a signed address alone, and by no other', async () => {
     fakeUpstream()
     const caller = await newTenant()
-    const job = await caller.create({ seed: 22 }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 22 })
     const signed = path(job.outputs[0]?.url)
     const opened = await knock(signed)
     expect(opened.status).toBe(200)

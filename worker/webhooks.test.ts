@@ -19,7 +19,7 @@ describe('webhooks out', () => {
       bodies.push(verifier.verify(await request.text(), Object.fromEntries(request.headers)) as (typeof bodies)[number])
       return new Response(null, { status: 204 })
     }
-    const job = await caller.create({ seed: 1, webhook: { endpoint_id: endpoint.id } }, { prefer: 'wait=60' })
+    const job = await caller.run({ seed: 1, webhook: { endpoint_id: endpoint.id } })
     await vi.waitFor(() => expect(bodies).toHaveLength(3), { timeout: 120_000 })
     expect(bodies.map(({ type }) => type)).toEqual(['video.queued', 'video.started', 'video.completed'])
     expect(new Set(bodies.map(({ data }) => data.id))).toEqual(new Set([job.id]))
@@ -36,7 +36,7 @@ describe('webhooks out', () => {
     }
     const caller = await newTenant()
     const webhook = { url: 'https://hooks.app.dev/one', events: ['video.completed'] }
-    await caller.create({ seed: 1, webhook }, { prefer: 'wait=60' })
+    await caller.run({ seed: 1, webhook })
     await vi.waitFor(() => expect(attempts).toBe(2), { timeout: 120_000 })
     expect(new Set(upstream.others.map(({ url }) => url))).toEqual(new Set(['https://hooks.app.dev/one']))
   })
@@ -48,7 +48,7 @@ describe('webhooks out', () => {
     const [older, newer] = [await name(), await name()]
     expect([newer.id, newer.secret === older.secret]).toEqual([older.id, false])
     const upstream = fakeUpstream()
-    await caller.create({ seed: 1, webhook: { endpoint_id: newer.id, events: ['video.completed'] } }, { prefer: 'wait=60' })
+    await caller.run({ seed: 1, webhook: { endpoint_id: newer.id, events: ['video.completed'] } })
     await vi.waitFor(() => expect(upstream.others).toHaveLength(1), { timeout: 120_000 })
     const [request] = upstream.others as [Request]
     const [body, headers] = [await request.text(), Object.fromEntries(request.headers)]

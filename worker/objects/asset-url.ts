@@ -16,5 +16,5 @@ export async function assetUrl(
   const path = `/v1/assets/${id}/content`
   const expires = Math.floor(now / 1000) + urlLifeSeconds
   const signature = await signUrl(key, { method: 'GET', path, expires, tenant, sha256, selection: '' })
-  return `${baseUrl}${path}?tenant=${encodeURIComponent(tenant)}&expires=${expires}&signature=${signature}`
+  return `${baseUrl}${path}?${new URLSearchParams({ tenant, sha256, expires: String(expires), signature })}`
 }

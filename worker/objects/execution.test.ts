@@ -31,12 +31,14 @@ interface Verdict {
   readonly outcome: Outcome | null
   readonly endedAt: number
   readonly deadlineAt: number
+  readonly downtime: number
   readonly executions: readonly Execution[]
   readonly unknowns: number
   readonly debits: number
   readonly releases: number
   readonly trace: readonly string[]
   readonly succeeded: boolean
+  readonly cancelled: boolean
 }
 
 const result: StoredResult = { outputs: [], receipt: {}, gpuMs: 1, expiresAt: 0 }
@@ -51,7 +53,7 @@ async function simulate(seed: number, repeatable: boolean): Promise<Verdict> {
   const deadlineAt = now + 30_000 + random() * 1_000_000
   const executions: Execution[] = []
   const trace: string[] = []
-  let [unknowns, debits, releases, settled] = [0, 0, 0, false]
+  let [unknowns, debits, releases, downtime, settled] = [0, 0, 0, 0, false]
   const crash = () => {
     if (random() < crashes) throw new Crash()
   }
@@ -173,7 +175,10 @@ async function simulate(seed: number, repeatable: boolean): Promise<Verdict> {
   let cancelled = false
   for (let step = 0; step < 5_000 && run.phase !== 'done'; step++) {
     now = Math.max(now, Math.min(run.dueAt, now + 60_000))
-    if (!cancelled && now >= cancelAt) cancelled = requestCancel(run, now)
+    if (!cancelled && now >= cancelAt && requestCancel(run, now)) {
+      cancelled = true
+      saved = structuredClone(run)
+    }
     const told = executions.find((each) => each.attempt === run.attempt?.number && each.visibleAt <= now)
     if (told !== undefined && random() < 0.1) adoptFromHook(run, operationOf(told), now)
     if (run.dueAt > now) continue
@@ -183,30 +188,45 @@ async function simulate(seed: number, repeatable: boolean): Promise<Verdict> {
       if (!(error instanceof Crash)) throw error
       tell('crash')
       run = structuredClone(saved)
-      // The alarm that was armed before the step comes again.
-      now += 30_000
+      // The alarm that was armed before the step comes again, when the machine is back.
+      const away = random() < 0.5 ? 30_000 : random() * 600_000
+      now += away
+      downtime += away
     }
   }
   const succeeded = executions.some(({ end }) => end === 'succeeded')
-  return { outcome: run.outcome, endedAt: now, deadlineAt, executions, unknowns, debits, releases, trace, succeeded }
+  return {
+    outcome: run.outcome,
+    endedAt: now,
+    deadlineAt,
+    downtime,
+    executions,
+    unknowns,
+    debits,
+    releases,
+    trace,
+    succeeded,
+    cancelled,
+  }
 }
 
 /** What is wrong with a life; empty where nothing is. */
-function violations(verdict: Verdict, repeatable: boolean): string[] {
-  const { outcome, endedAt, deadlineAt, executions, unknowns, debits, releases, succeeded } = verdict
+function violations(verdict: Verdict): string[] {
+  const { outcome, endedAt, deadlineAt, downtime, executions, unknowns, debits, releases, succeeded, cancelled } =
+    verdict
   const wrong: string[] = []
   if (outcome === null) wrong.push('I1: never ended')
-  // The deadline, the grace for a finished result, and one re-armed alarm or two after crashes.
-  if (endedAt > deadlineAt + 60_000 + 8 * 60_000) wrong.push(`I1: ended ${endedAt - deadlineAt} ms after the deadline`)
+  // The deadline, the grace for a finished result, a few calls that failed, and the time nobody was there.
+  if (endedAt > deadlineAt + 60_000 + 120_000 + downtime)
+    wrong.push(`I1: ended ${endedAt - deadlineAt} ms after the deadline`)
   if (debits > 1) wrong.push(`I2: ${debits} debits`)
   if (debits === 1 && releases > 0) wrong.push('I6: debited and released')
   if (outcome?.kind === 'completed' && debits !== 1) wrong.push('I2: completed without a debit')
   if (outcome !== null && outcome.kind !== 'completed' && debits > 0) wrong.push(`I2: ${outcome.kind} was charged`)
+  if (outcome?.kind === 'completed' && cancelled) wrong.push('I2: stopped in time, and charged')
   if (outcome?.kind === 'completed' && !succeeded) wrong.push('I5: completed without a success upstream')
-  if (repeatable && new Set(executions.map(({ attempt }) => attempt)).size !== executions.length) {
-    wrong.push('I4: an attempt ran twice')
-  }
-  if (executions.length > 1 + unknowns) wrong.push(`I4: ${executions.length} executions, ${unknowns} unknown`)
+  // The list lags less than we wait before we look, so every lost answer is found again: once is the limit.
+  if (executions.length > 1) wrong.push(`I4: ${executions.length} executions, ${unknowns} answers lost`)
   return wrong
 }
 
@@ -222,7 +242,7 @@ describe('the dispatch protocol', () => {
         const verdict = await simulate(seed, repeatable)
         const name = verdict.outcome?.kind ?? 'none'
         kinds.set(name, (kinds.get(name) ?? 0) + 1)
-        const wrong = violations(verdict, repeatable)
+        const wrong = violations(verdict)
         if (wrong.length > 0) bad.push(`seed ${seed}: ${wrong.join('; ')} | ${verdict.trace.join(', ')}`)
       }
       expect(bad.slice(0, 3)).toEqual([])
@@ -231,7 +251,8 @@ describe('the dispatch protocol', () => {
     })
 
     it(`gives the same life to the same seed with ${kind}`, async () => {
-      for (let seed = 1; seed <= 50; seed++) expect(await simulate(seed, repeatable)).toEqual(await simulate(seed, repeatable))
+      for (let seed = 1; seed <= 50; seed++)
+        expect(await simulate(seed, repeatable)).toEqual(await simulate(seed, repeatable))
     })
   }
 })

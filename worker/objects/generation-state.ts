@@ -7,6 +7,7 @@
 import type { Warning } from '../../shared/effective.ts'
 import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
+import type { NumberedEvent } from '../../shared/sse.ts'
 import { signUrl, urlLifeSeconds } from '../signed-url.ts'
 import type { JobRecord, OutputAnswer, OutputSelection, StoredOutput, StoredResult, Ticket } from './contract.ts'
 import { newRun, type Run } from './execution.ts'
@@ -160,12 +161,7 @@ function outputOf({ baseUrl, id }: JobRecord, { key: _, ...output }: StoredOutpu
 }
 
 /** Gives an output's address the right to be opened, for a quarter of an hour. */
-export async function withSignature(
-  output: Output,
-  { id, tenant }: JobRecord,
-  key: CryptoKey,
-  now: number,
-): Promise<Output> {
+async function withSignature(output: Output, { id, tenant }: JobRecord, key: CryptoKey, now: number): Promise<Output> {
   const expires = Math.floor(now / 1000) + urlLifeSeconds
   const signature = await signUrl(key, {
     method: 'GET',
@@ -179,4 +175,21 @@ export async function withSignature(
   url.searchParams.set('expires', String(expires))
   url.searchParams.set('signature', signature)
   return { ...output, url: url.href, url_expires_at: new Date(expires * 1000).toISOString() }
+}
+
+/** A job whose outputs can be opened. */
+export async function signedJob(job: Job, record: JobRecord, key: CryptoKey): Promise<Job> {
+  const outputs = await Promise.all(job.outputs.map((output) => withSignature(output, record, key, Date.now())))
+  return { ...job, outputs }
+}
+
+/** An event whose outputs can be opened, whenever it was written down. */
+export async function signedEvent(
+  { seq, event }: NumberedEvent,
+  record: JobRecord,
+  key: CryptoKey,
+): Promise<NumberedEvent> {
+  if (event.type === 'status') return { seq, event: { ...event, job: await signedJob(event.job, record, key) } }
+  if (event.type !== 'output') return { seq, event }
+  return { seq, event: { ...event, output: await withSignature(event.output, record, key, Date.now()) } }
 }

@@ -27,14 +27,22 @@ import {
 import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
 import { append, lastSeq, logTable, replay, shorten } from './event-log.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
-import { findOutput, jobOf, moveTo, newState, nextDueOf, type State, withSignature } from './generation-state.ts'
+import {
+  findOutput,
+  jobOf,
+  moveTo,
+  newState,
+  nextDueOf,
+  type State,
+  signedEvent,
+  signedJob,
+} from './generation-state.ts'
+import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
 import { readers } from './readers.ts'
 
-const tables = `${logTable}${deliveryTable}
+const tables = `${logTable}${deliveryTable}${interestTables}
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS interests (caller TEXT PRIMARY KEY);
-  CREATE TABLE IF NOT EXISTS followers (job TEXT PRIMARY KEY);
   CREATE TABLE IF NOT EXISTS hooks (delivery TEXT PRIMARY KEY, at INTEGER NOT NULL);`
 
 const never = Number.MAX_SAFE_INTEGER
@@ -43,7 +51,6 @@ const maxSteps = 16
 const logLifeMs = 86_400_000
 const hookMemoryMs = 3_600_000
 const maxReaders = 64
-const maxInterests = 10_000
 
 export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #sql: SqlStorage
@@ -82,7 +89,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
 
   async open(ticket: Ticket, caller: string): Promise<Job> {
     const state = this.#state ?? this.#begin(ticket)
-    if (!isTerminal(state.status)) this.#join(caller)
+    if (!isTerminal(state.status)) join(this.#sql, caller)
     if (
       state.ticket.execution !== state.ticket.record.id &&
       state.ticket.result === null &&
@@ -108,11 +115,6 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     }
     this.#save()
     return state
-  }
-
-  #join(caller: string): void {
-    const count = Number(this.#sql.exec('SELECT COUNT(*) AS value FROM interests').one().value)
-    if (count < maxInterests) this.#sql.exec('INSERT OR IGNORE INTO interests VALUES (?)', caller)
   }
 
   async read(viewer: Viewer): Promise<Job | null> {
@@ -144,19 +146,12 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   async cancel(viewer: Viewer, caller: string): Promise<Job | null> {
     const state = this.#seen(viewer)
     if (state === null) return null
-    if (!isTerminal(state.status) && this.#leaves(viewer, caller)) {
+    if (!isTerminal(state.status) && leave(this.#sql, caller, viewer.subject === null)) {
       await this.#stop(state)
       this.#save()
       await this.#arm(Date.now())
     }
     return this.#present(jobOf(state))
-  }
-
-  /** Takes back a caller's interest; true where nobody's is left. A key that never asked speaks for its whole tenant. */
-  #leaves({ subject }: Viewer, caller: string): boolean {
-    const had = this.#sql.exec('DELETE FROM interests WHERE caller = ?', caller).rowsWritten > 0
-    if (!had && subject === null) this.#sql.exec('DELETE FROM interests')
-    return Number(this.#sql.exec('SELECT COUNT(*) AS value FROM interests').one().value) === 0
   }
 
   async #stop(state: State): Promise<void> {
@@ -166,7 +161,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       return this.#leave()
     }
     // Others share the execution: only this job ends.
-    if (this.#followers() > 0) return this.#leave()
+    if (followerCount(this.#sql) > 0) return this.#leave()
     const undispatched = run.phase === 'reserved'
     if (!requestCancel(run, Date.now())) return
     if (undispatched) await this.#step()
@@ -179,22 +174,18 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#become('cancelled')
   }
 
-  #followers(): number {
-    return Number(this.#sql.exec('SELECT COUNT(*) AS value FROM followers').one().value)
-  }
-
   async follow(job: string): Promise<void> {
     // A follower may be here before this job was opened: it is remembered all the same.
     this.#sql.exec(tables)
-    this.#sql.exec('INSERT OR IGNORE INTO followers VALUES (?)', job)
+    addFollower(this.#sql, job)
   }
 
   async unfollow(job: string): Promise<void> {
     const state = this.#state
     if (state === null) return
-    this.#sql.exec('DELETE FROM followers WHERE job = ?', job)
+    removeFollower(this.#sql, job)
     // This job's own callers left before; the last follower takes the execution along.
-    const abandoned = this.#followers() === 0 && isTerminal(state.status)
+    const abandoned = followerCount(this.#sql) === 0 && isTerminal(state.status)
     if (abandoned && state.run !== null && requestCancel(state.run, Date.now())) {
       this.#save()
       await this.#arm(Date.now())
@@ -294,20 +285,18 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
 
   #telling: Promise<void> = Promise.resolve()
 
-  async #encode({ seq, event }: NumberedEvent): Promise<string> {
-    if (event.type === 'status') return encodeEvent({ seq, event: { ...event, job: await this.#present(event.job) } })
-    if (event.type !== 'output') return encodeEvent({ seq, event })
+  async #encode(numbered: NumberedEvent): Promise<string> {
     const { record } = (this.#state as State).ticket
-    const [key] = (await this.#services.secrets()).urls as [CryptoKey]
-    return encodeEvent({ seq, event: { ...event, output: await withSignature(event.output, record, key, Date.now()) } })
+    return encodeEvent(await signedEvent(numbered, record, await this.#urlKey()))
   }
 
   async #present(job: Job): Promise<Job> {
     if (job.outputs.length === 0) return job
-    const { record } = (this.#state as State).ticket
-    const [key] = (await this.#services.secrets()).urls as [CryptoKey]
-    const outputs = await Promise.all(job.outputs.map((output) => withSignature(output, record, key, Date.now())))
-    return { ...job, outputs }
+    return signedJob(job, (this.#state as State).ticket.record, await this.#urlKey())
+  }
+
+  async #urlKey(): Promise<CryptoKey> {
+    return (await this.#services.secrets()).urls[0] as CryptoKey
   }
 
   /** Moves the status, and tells everyone who should know. */
@@ -424,13 +413,13 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #wakeFollowers(): void {
-    const jobs = this.#sql.exec('SELECT job FROM followers').toArray()
-    for (const { job } of jobs)
+    for (const job of followers(this.#sql)) {
       this.ctx.waitUntil(
-        generationOf(this.env, String(job))
+        generationOf(this.env, job)
           .wake()
           .catch(() => undefined),
       )
+    }
   }
 
   /** A job that shares another's execution asks how far it is. */

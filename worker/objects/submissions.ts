@@ -207,9 +207,7 @@ export function settle(sql: SqlStorage, execution: string, { now, cost, result }
 
 /** Ends an execution without a result. One that is stored stays stored. */
 export function release(sql: SqlStorage, execution: string): Settled | null {
-  const [row] = sql
-    .exec("SELECT cost, result FROM executions WHERE id = ? AND state = 'stored'", execution)
-    .toArray()
+  const [row] = sql.exec("SELECT cost, result FROM executions WHERE id = ? AND state = 'stored'", execution).toArray()
   if (row !== undefined) return { cost: Number(row.cost), result: JSON.parse(String(row.result)) as StoredResult }
   sql.exec("DELETE FROM executions WHERE id = ? AND state = 'open'", execution)
   releaseHold(sql, execution)
