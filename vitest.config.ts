@@ -2,7 +2,9 @@
  * The test projects.
  */
 
+import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
+import { testBindings } from './test/edge-settings.ts'
 
 export default defineConfig({
   test: {
@@ -18,8 +20,11 @@ export default defineConfig({
         },
       },
       {
-        // The Worker, through the app's own request(): web standards only.
-        test: { name: 'worker', include: ['worker/**/*.test.ts'] },
+        // The Worker, in workerd itself: its Durable Objects, SQLite, R2 and alarms are the platform's own.
+        plugins: [
+          cloudflareTest({ wrangler: { configPath: './wrangler.toml' }, miniflare: { bindings: testBindings } }),
+        ],
+        test: { name: 'worker', include: ['worker/**/*.test.ts'], isolate: false, maxWorkers: 1, testTimeout: 60_000 },
       },
     ],
   },

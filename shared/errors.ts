@@ -69,6 +69,10 @@ export interface ErrorDetails {
   /** JSON pointer of the offending field. */
   readonly pointer?: string
   readonly cause?: unknown
+  /** Milliseconds after which the same request may succeed. */
+  readonly retryAfterMs?: number
+  /** What would have been available instead. */
+  readonly available?: readonly string[]
 }
 
 /** A failure with a code of the table. */
@@ -76,11 +80,15 @@ export class GenerationError extends Error {
   override readonly name = 'GenerationError'
   readonly code: ErrorCode
   readonly pointer: string | undefined
+  readonly retryAfterMs: number | undefined
+  readonly available: readonly string[] | undefined
 
-  constructor(code: ErrorCode, message: string, { pointer, cause }: ErrorDetails = {}) {
+  constructor(code: ErrorCode, message: string, { pointer, cause, retryAfterMs, available }: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.pointer = pointer
+    this.retryAfterMs = retryAfterMs
+    this.available = available
   }
 
   get status(): number | undefined {

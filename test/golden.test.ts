@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { evaluate } from '../models/graph/evaluate.ts'
@@ -7,13 +7,17 @@ import { wasmBackend } from '../models/node/backend-wasm.ts'
 import { encode } from '../models/onnx/encode.ts'
 import { lower } from '../models/onnx/lower.ts'
 import type { Backend } from '../models/pipeline/backend.ts'
-import { type GoldenCase, goldenCase, goldenFolder } from './golden/networks.ts'
+import { type GoldenCase, goldenCase } from './golden/networks.ts'
+import { root } from './sources.ts'
+
+/** CI and every checkout have a copy of the shared folder beside them. */
+const goldenFolder = process.env.ZOETROPE_GOLDEN ?? join(root, '../shared/golden')
 
 const here = existsSync(goldenFolder)
 const files = here ? readdirSync(goldenFolder).filter((file) => file.endsWith('.safetensors')) : []
 const cases = files
   .sort()
-  .map((file) => [file, goldenCase(join(goldenFolder, file))] as const)
+  .map((file) => [file, goldenCase(readFileSync(join(goldenFolder, file)))] as const)
   .filter((each): each is readonly [string, GoldenCase] => each[1] !== undefined)
 
 const backends: readonly Backend[] = [nodeBackend({ threads: 1 }), wasmBackend()]

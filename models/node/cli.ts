@@ -1,5 +1,5 @@
 /**
- * The command line: `zoetrope generate | serve | train | distill | evaluate | bench | sheet`.
+ * The command line: `zoetrope generate | serve | import | inspect | train | distill | evaluate | bench | sheet`.
  *
  * Finds the command, reads its options, turns failures into one sentence and an exit code: 2 for a command line that
  * cannot be understood, 1 for what failed while running, 130 after Ctrl-C.

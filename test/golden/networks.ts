@@ -1,10 +1,9 @@
 /**
  * Reads a golden file: the network that its config describes, its inputs, its weights where they lie, and what must
- * come out. Nothing is taken from a file's name or from the sizes of the files at hand.
+ * come out. Nothing is taken from a file's name or from the sizes of the files at hand. Knows no file system, so that a
+ * browser can ask the same.
  */
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { type Graph, input, type Shape, trace, type Value } from '../../models/graph/graph.ts'
 import * as op from '../../models/graph/ops.ts'
 import { ltxDit, ltxRotary } from '../../models/networks/ltx-dit.ts'
@@ -19,10 +18,6 @@ import type { StoredTensor } from '../../models/onnx/store.ts'
 import type { HostTensor } from '../../models/pipeline/backend.ts'
 import { networkNames, type PartKind } from '../../models/weights/rename.ts'
 import { readSafetensors, readTensor, type SafetensorsFile } from '../../models/weights/safetensors.ts'
-import { root } from '../sources.ts'
-
-/** CI and every checkout have a copy of the shared folder beside them. */
-export const goldenFolder = process.env.ZOETROPE_GOLDEN ?? join(root, '../shared/golden')
 
 type Meta = Readonly<Record<string, unknown>>
 
@@ -62,8 +57,8 @@ const builders: Readonly<Record<string, { readonly kind: PartKind; readonly buil
 }
 
 /** The case of a file, or undefined when it is of a network that has no builder yet. */
-export function goldenCase(path: string): GoldenCase | undefined {
-  const file = readSafetensors(readFileSync(path))
+export function goldenCase(bytes: Uint8Array): GoldenCase | undefined {
+  const file = readSafetensors(bytes)
   const meta = JSON.parse(file.metadata.meta ?? '{}') as Meta
   const known = builders[String(meta.network)]
   if (known === undefined) return undefined

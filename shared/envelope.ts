@@ -1,0 +1,96 @@
+/**
+ * The latent envelope: what latents are, whose, how far along, and the edge's signature over all of it.
+ *
+ * A device's key is no secret, so envelopes arrive unsigned from there and are countersigned after the bytes were
+ * checked. The signature is Ed25519 over the key-sorted JSON without `sig`. Holds no keys.
+ */
+
+import { GenerationError } from './errors.ts'
+import type { LatentEnvelope } from './request.ts'
+
+export type { LatentEnvelope } from './request.ts'
+
+/** The bytes that are signed: JSON with sorted keys at every level, without `sig`. */
+export function signedBytes({ sig: _, ...envelope }: LatentEnvelope): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(new TextEncoder().encode(JSON.stringify(sorted(envelope))))
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
+  return Object.fromEntries(entries.map(([key, each]) => [key, sorted(each)]))
+}
+
+/** A WebCrypto key, by whatever name the engine's types know it. */
+export type SignatureKey = Parameters<typeof crypto.subtle.sign>[1]
+
+const elementBytes: Readonly<Record<LatentEnvelope['dtype'], number>> = { f16: 2, f32: 4 }
+/** Latents are near unit variance; what lies beyond this is no latent of ours. */
+const latentLimit = 1000
+
+/**
+ * Holds latents to their envelope: length, hash, finiteness and range.
+ * @throws GenerationError latent_mismatch naming what differs.
+ */
+export async function checkLatents(envelope: LatentEnvelope, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  const refuse = (message: string): never => {
+    throw new GenerationError('latent_mismatch', message, { pointer: '/envelope' })
+  }
+  const expected = envelope.shape.reduce((product, side) => product * side, 1) * elementBytes[envelope.dtype]
+  if (bytes.length !== expected || bytes.length !== envelope.bytes) {
+    refuse(`latents: got ${bytes.length} bytes, the envelope's shape and dtype allow ${expected}`)
+  }
+  if (envelope.step >= envelope.steps) {
+    refuse(`step: got ${envelope.step} of ${envelope.steps}, allowed is a step before the last`)
+  }
+  const digest = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
+  if (digest !== envelope.sha256) refuse(`latents: their SHA-256 is ${digest}, the envelope says ${envelope.sha256}`)
+  const bad = firstBad(envelope.dtype, bytes)
+  if (bad >= 0) refuse(`latents: value ${bad} is not finite or beyond ±${latentLimit}`)
+}
+
+function firstBad(dtype: LatentEnvelope['dtype'], bytes: Uint8Array<ArrayBuffer>): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  for (let index = 0; index * elementBytes[dtype] < bytes.length; index++) {
+    const value = dtype === 'f32' ? view.getFloat32(4 * index, true) : halfOf(view.getUint16(2 * index, true))
+    if (!(Math.abs(value) <= latentLimit)) return index
+  }
+  return -1
+}
+
+/** IEEE 754 half precision. */
+function halfOf(bits: number): number {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023]
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
+}
+
+const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
+const base64url = (bytes: Uint8Array): string =>
+  btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replace(/=+$/, '')
+
+/** Signs an envelope. @param key an Ed25519 private key. */
+export async function signEnvelope(envelope: LatentEnvelope, kid: string, key: SignatureKey): Promise<LatentEnvelope> {
+  const named = { ...envelope, kid }
+  const signature = await crypto.subtle.sign('Ed25519', key, signedBytes(named))
+  return { ...named, sig: base64url(new Uint8Array(signature)) }
+}
+
+/** Whether the signature is that of one of the keys, exactly as it would be written. */
+export async function verifyEnvelope(
+  envelope: LatentEnvelope,
+  keys: ReadonlyMap<string, SignatureKey>,
+): Promise<boolean> {
+  const key = envelope.kid === undefined ? undefined : keys.get(envelope.kid)
+  if (key === undefined || !/^[A-Za-z0-9_-]{86}$/.test(envelope.sig ?? '')) return false
+  const binary = atob((envelope.sig as string).replaceAll('-', '+').replaceAll('_', '/'))
+  const signature = Uint8Array.from(binary, (character) => character.charCodeAt(0))
+  // Ignored base64 bits would make many texts of one signature.
+  if (base64url(signature) !== envelope.sig) return false
+  return crypto.subtle.verify('Ed25519', key, signature, signedBytes(envelope))
+}

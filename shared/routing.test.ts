@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest'
+import { testCard } from '../test/edge-settings.ts'
+import { catalogModelOf } from './catalog.ts'
+import { resolveRequest } from './effective.ts'
+import { readCard } from './manifest.ts'
+import { type DeviceReport, inferenceModes, parseRequest } from './request.ts'
+import { type RoutingInput, route, routingReasons } from './routing.ts'
+
+const model = catalogModelOf(readCard(testCard))
+const { effective } = resolveRequest(parseRequest({ prompt: 'a fox' }), model, { seed: 1 })
+const known = { id: model.id, revision: model.revision, dtype: 'f32', cached: true, golden: 'pass' as const }
+const able: DeviceReport = {
+  adapter_class: 'a',
+  features: [],
+  limits: {},
+  cross_origin_isolated: true,
+  wasm_threads: true,
+  storage_free_bytes: 1e12,
+  online: true,
+  models: [known],
+}
+const open = { consent: true, available: true, quota: true, etaMs: null }
+const base: RoutingInput = { mode: 'prefer_on_device', model, effective, device: able, cloud: open, cached: false }
+const decide = (change: Partial<RoutingInput>) => {
+  const { source, reason } = route({ ...base, ...change })
+  return [source, reason]
+}
+const device = (change: Partial<DeviceReport>) => ({ device: { ...able, ...change } })
+const knownAs = (change: object) => device({ models: [{ ...known, ...change }] })
+
+describe('a route', () => {
+  it('has the reason that decided it', () => {
+    expect(decide({})).toEqual(['on_device', 'device_capable'])
+    expect(decide({ cached: true })).toEqual(['in_cloud', 'exact_cache_hit'])
+    expect(decide({ mode: 'only_in_cloud' })).toEqual(['in_cloud', 'mode_forced'])
+    expect(decide({ mode: 'only_on_device' })).toEqual(['on_device', 'mode_forced'])
+    expect(decide({ device: null })).toEqual(['in_cloud', 'device_unsupported'])
+    expect(decide(knownAs({ cached: false }))).toEqual(['in_cloud', 'weights_not_cached'])
+    expect(decide(knownAs({ golden: 'fail' }))).toEqual(['in_cloud', 'device_numerics_failed'])
+    expect(decide(knownAs({ golden: 'untested' }))).toEqual(['in_cloud', 'device_untested'])
+    expect(decide(device({ models: [] }))).toEqual(['in_cloud', 'device_untested'])
+    expect(decide(device({ limits: { memory_bytes: 1 } }))).toEqual(['in_cloud', 'insufficient_memory'])
+    expect(decide({ ...device({ storage_free_bytes: 0, models: [{ ...known, cached: false }] }) })).toEqual([
+      'in_cloud',
+      'insufficient_storage',
+    ])
+    expect(decide({ effective: { ...effective, width: 4096, height: 4096 } })).toEqual([
+      'in_cloud',
+      'too_large_for_device',
+    ])
+    expect(decide({ model: { ...model, device: null } })).toEqual(['in_cloud', 'model_cloud_only'])
+    expect(decide({ ...knownAs({ ms_per_step: 10_000 }), cloud: { ...open, etaMs: 1_000 } })).toEqual([
+      'in_cloud',
+      'slower_than_cloud',
+    ])
+    expect(decide({ ...device({ online: false }) })).toEqual(['on_device', 'device_capable'])
+    expect(decide({ mode: 'prefer_in_cloud', cloud: { ...open, available: false } })).toEqual([
+      'on_device',
+      'cloud_unavailable',
+    ])
+    expect(decide({ mode: 'prefer_in_cloud', cloud: { ...open, quota: false } })).toEqual([
+      'on_device',
+      'quota_exhausted',
+    ])
+    expect(decide({ mode: 'only_in_cloud', cloud: { ...open, consent: false } })).toEqual([null, 'consent_missing'])
+  })
+
+  it('never enters the cloud without consent, nor a device that has not passed', () => {
+    for (const mode of inferenceModes) {
+      for (const golden of ['pass', 'fail', 'untested'] as const) {
+        for (const consent of [true, false]) {
+          for (const cached of [true, false]) {
+            for (const online of [true, false]) {
+              const { source, reason } = route({
+                ...base,
+                mode,
+                cached,
+                ...device({ online, models: [{ ...known, golden }] }),
+                cloud: { ...open, consent },
+              })
+              if (source === 'in_cloud')
+                expect([consent, mode === 'only_on_device', online]).toEqual([true, false, true])
+              if (source === 'on_device') expect([golden, mode === 'only_in_cloud']).toEqual(['pass', false])
+              expect(routingReasons).toContain(reason)
+            }
+          }
+        }
+      }
+    }
+  })
+})

@@ -1,0 +1,266 @@
+/**
+ * What the Worker asks of its Durable Objects, and what they ask of one another. Interfaces only.
+ *
+ * Nothing here throws across the wire: an exception would lose its class on the way, so refusals are data.
+ */
+
+import type { EffectiveVideo, Warning } from '../../shared/effective.ts'
+import type { ErrorCode } from '../../shared/errors.ts'
+import type { Job, JobStatus, Output, Progress } from '../../shared/job.ts'
+import type { JobError } from '../../shared/problem.ts'
+import type { InferenceMode } from '../../shared/request.ts'
+import type { Scope } from '../auth/browser-token.ts'
+import type { Env, Limits } from '../env.ts'
+
+/** Who looks. A null subject is an API key and sees the whole tenant. */
+export interface Viewer {
+  readonly tenant: string
+  readonly subject: string | null
+}
+
+export interface WebhookTarget {
+  readonly url?: string | undefined
+  readonly endpoint_id?: string | undefined
+  readonly events: readonly string[]
+}
+
+export interface MediaReference {
+  readonly sha256: string
+  readonly contentType: string
+}
+
+/** Everything about a job that never changes after it was accepted. */
+export interface JobRecord {
+  readonly schema_v: 1
+  readonly id: string
+  readonly tenant: string
+  /** Empty for API keys. */
+  readonly subject: string
+  readonly baseUrl: string
+  /** Unix milliseconds. */
+  readonly createdAt: number
+  readonly deadlineAt: number
+  readonly provider: string
+  readonly effective: EffectiveVideo
+  readonly warnings: readonly Warning[]
+  readonly contentKey: string
+  readonly mode: InferenceMode
+  readonly routingReason: string
+  readonly cacheMode: 'use' | 'bypass' | 'refresh'
+  /** Millionths of a dollar; reserved, and never exceeded. */
+  readonly maxCost: number
+  readonly media: Readonly<Record<string, MediaReference>>
+  readonly metadata: Readonly<Record<string, string>>
+  readonly webhook: WebhookTarget | null
+  readonly parentId: string | null
+  /** The prompt as it was sent, where it was expanded before encoding. */
+  readonly originalPrompt: string | null
+  readonly policyVersion: string
+}
+
+export type StoredOutput = Omit<Output, 'url' | 'url_expires_at'> & { readonly key: string }
+
+/** A result at rest: bytes are in R2 under `key`. */
+export interface StoredResult {
+  readonly outputs: readonly StoredOutput[]
+  readonly receipt: Readonly<Record<string, unknown>>
+  readonly gpuMs: number
+  readonly expiresAt: number
+}
+
+/** What a submission became; enough to open its job, again and again. */
+export interface Ticket {
+  readonly record: JobRecord
+  /** The job whose execution this one shares; its own id where it has one itself. */
+  readonly execution: string
+  /** Present where the result was stored already. */
+  readonly result: StoredResult | null
+}
+
+export interface SubmitCommand {
+  readonly now: number
+  readonly record: JobRecord
+  readonly caller: string
+  readonly idempotency: { readonly key: string; readonly fingerprint: string } | null
+  readonly token: { readonly jti: string; readonly maxJobs: number; readonly maxCost: number } | null
+  readonly limits: Limits
+}
+
+export interface Refused {
+  readonly kind: 'refused'
+  readonly code: ErrorCode
+  readonly message: string
+  readonly retryAfterMs?: number
+}
+
+export interface Submitted {
+  readonly kind: 'created' | 'joined' | 'replayed' | 'hit' | 'followed'
+  readonly ticket: Ticket
+  /** Of the bucket of new jobs. */
+  readonly remaining: number
+}
+
+export interface Settlement {
+  readonly now: number
+  readonly cost: number
+  readonly result: StoredResult
+}
+
+export interface Settled {
+  readonly cost: number
+  readonly result: StoredResult
+}
+
+export interface ListQuery {
+  readonly limit: number
+  /** createdAt and id of the last row seen. */
+  readonly after: { readonly createdAt: number; readonly id: string } | null
+  readonly status: JobStatus | null
+  readonly model: string | null
+}
+
+export interface JobRow {
+  readonly id: string
+  readonly createdAt: number
+}
+
+export interface AssetRow {
+  readonly id: string
+  readonly kind: 'image' | 'video' | 'audio' | 'latent'
+  readonly content_type: string
+  readonly bytes: number
+  readonly sha256: string
+  readonly status: 'pending' | 'ready' | 'rejected'
+  readonly created_at: number
+}
+
+export interface EndpointRow {
+  readonly id: string
+  readonly url: string
+  readonly events: readonly string[]
+  readonly disabled: boolean
+  readonly created_at: number
+}
+
+export interface EndpointSecrets {
+  readonly url: string
+  /** Newest first; one that was rotated away stays for a day. */
+  readonly secrets: readonly string[]
+}
+
+export interface Balance {
+  readonly balance: number
+  readonly held: number
+  readonly credits: number
+  readonly debits: number
+}
+
+export interface TokenRow {
+  readonly jti: string
+  readonly subject: string
+  readonly expiresAt: number
+}
+
+/** One per tenant: money, single flight, idempotency, caps, and the index of jobs. */
+export interface AccountObject {
+  submit(command: SubmitCommand): Promise<Submitted | Refused>
+  delivered(job: string): Promise<void>
+  settle(execution: string, settlement: Settlement): Promise<Settled>
+  /** The settled result where there is one, which stays. */
+  release(execution: string): Promise<Settled | null>
+  note(job: string, status: JobStatus): Promise<void>
+  lookup(contentKey: string, now: number): Promise<StoredResult | null>
+  list(viewer: Viewer, query: ListQuery): Promise<JobRow[]>
+  forget(job: string): Promise<string[]>
+  dropObjects(job: string): Promise<string[]>
+  sweep(now: number): Promise<number>
+  deposit(id: string, amount: number): Promise<Balance>
+  balance(): Promise<Balance>
+  mintToken(row: TokenRow): Promise<void>
+  revokeToken(jti: string): Promise<boolean>
+  isTokenGood(jti: string): Promise<boolean>
+  createAsset(tenant: string, row: AssetRow): Promise<AssetRow>
+  asset(id: string): Promise<AssetRow | null>
+  finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void>
+  deleteAsset(id: string): Promise<{ readonly key: string | null } | null>
+  createEndpoint(row: EndpointRow, secret: string): Promise<EndpointRow>
+  endpoints(): Promise<EndpointRow[]>
+  endpointSecrets(id: string, now: number): Promise<EndpointSecrets | null>
+  disableEndpoint(id: string): Promise<void>
+  deleteEndpoint(id: string): Promise<boolean>
+}
+
+export type OutputAnswer =
+  | { readonly kind: 'found'; readonly output: StoredOutput; readonly tenant: string; readonly envelope: string | null }
+  | { readonly kind: 'missing' | 'unready' | 'expired' }
+  | { readonly kind: 'unavailable'; readonly available: readonly string[] }
+
+export interface OutputSelection {
+  readonly variant: string
+  readonly format: string | null
+  readonly index: number
+}
+
+/** How far an execution is, for the jobs that share it. */
+export interface ExecutionState {
+  readonly started: boolean
+  readonly progress: Progress | null
+  readonly outcome: Outcome | null
+}
+
+export type Outcome =
+  | { readonly kind: 'completed'; readonly result: StoredResult; readonly cost: number }
+  | { readonly kind: 'failed'; readonly error: JobError }
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'cancelled'; readonly confirmed: boolean }
+
+/** One per job. */
+export interface GenerationObject {
+  open(ticket: Ticket, caller: string): Promise<Job>
+  read(viewer: Viewer): Promise<Job | null>
+  record(viewer: Viewer): Promise<JobRecord | null>
+  wait(viewer: Viewer, milliseconds: number): Promise<Job | null>
+  cancel(viewer: Viewer, caller: string): Promise<Job | null>
+  output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer>
+  erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'>
+  wake(): Promise<void>
+  /** True once per delivery of a known attempt; what it says is not believed, only that there is something to ask. */
+  hook(attempt: number, delivery: string, operation: string): Promise<boolean>
+  follow(job: string): Promise<void>
+  unfollow(job: string): Promise<void>
+  execution(): Promise<ExecutionState | null>
+  fetch(request: Request): Promise<Response>
+}
+
+export interface KeyRow {
+  readonly id: string
+  readonly tenant: string
+  readonly scopes: readonly Scope[]
+  readonly name: string
+  readonly created_at: number
+  readonly revoked: boolean
+}
+
+/** One for the whole service: which keys and tenants there are, and which providers rest. */
+export interface DirectoryObject {
+  developmentSecret(): Promise<string>
+  createKey(row: KeyRow, fingerprint: string): Promise<void>
+  key(id: string): Promise<(KeyRow & { readonly fingerprint: string }) | null>
+  keys(): Promise<KeyRow[]>
+  revokeKey(id: string): Promise<boolean>
+  active(tenant: string): Promise<void>
+  idle(tenant: string): Promise<void>
+  tenants(): Promise<string[]>
+  trip(provider: string, until: number): Promise<void>
+  restingUntil(provider: string): Promise<number>
+}
+
+/** Length-prefixed, so that no two names can meet whatever a tenant is called. */
+const named = (kind: string, name: string): string => `${kind}:${name.length}:${name}`
+
+const stub = <Contract>(namespace: DurableObjectNamespace, name: string): Contract =>
+  namespace.get(namespace.idFromName(name)) as unknown as Contract
+
+export const generationOf = (env: Env, job: string): GenerationObject => stub(env.GENERATIONS, named('job', job))
+export const accountOf = (env: Env, tenant: string): AccountObject => stub(env.ACCOUNTS, named('tenant', tenant))
+export const directoryOf = (env: Env): DirectoryObject => stub(env.DIRECTORY, 'directory')

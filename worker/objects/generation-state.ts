@@ -1,0 +1,195 @@
+/**
+ * What a generation remembers, and the job its callers see in it.
+ *
+ * Status only moves along the arrows of shared/job.ts; whoever tries another way changes nothing.
+ */
+
+import type { Warning } from '../../shared/effective.ts'
+import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Progress } from '../../shared/job.ts'
+import type { JobError } from '../../shared/problem.ts'
+import type { NumberedEvent } from '../../shared/sse.ts'
+import { signUrl, urlLifeSeconds } from '../signed-url.ts'
+import type { JobRecord, OutputAnswer, OutputSelection, StoredOutput, StoredResult, Ticket } from './contract.ts'
+import { newRun, type Run } from './execution.ts'
+
+export interface State {
+  readonly schema_v: 1
+  readonly ticket: Ticket
+  status: JobStatus
+  startedAt: number | null
+  completedAt: number | null
+  progress: Progress | null
+  warnings: Warning[]
+  error: JobError | null
+  result: StoredResult | null
+  cost: number
+  /** Null where another job's execution is shared, or the result was there already. */
+  run: Run | null
+  /** When to look at the shared execution again. */
+  followAt: number
+  /** The last status the account has confirmed. */
+  noted: JobStatus | null
+  shortened: boolean
+  /** Whether the stored bytes were given up. */
+  expired: boolean
+}
+
+export function newState(ticket: Ticket, now: number): State {
+  const own = ticket.execution === ticket.record.id && ticket.result === null
+  return {
+    schema_v: 1,
+    ticket,
+    status: 'queued',
+    startedAt: null,
+    completedAt: null,
+    progress: null,
+    warnings: [...ticket.record.warnings],
+    error: null,
+    result: null,
+    cost: 0,
+    run: own ? newRun(now) : null,
+    followAt: own || ticket.result !== null ? Number.MAX_SAFE_INTEGER : now,
+    noted: null,
+    shortened: false,
+    expired: false,
+  }
+}
+
+/** Moves the status; false where that way does not exist. */
+export function moveTo(state: State, status: JobStatus, now: number): boolean {
+  if (!mayBecome(state.status, status)) return false
+  state.status = status
+  if (status === 'in_progress') state.startedAt = now
+  if (isTerminal(status)) state.completedAt = now
+  return true
+}
+
+export const dollars = (millionths: number): string => {
+  const digits = String(Math.round(millionths)).padStart(7, '0')
+  return `${digits.slice(0, -6)}.${digits.slice(-6)}`
+}
+
+const time = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString())
+
+const draftDays = 7
+
+/** The job without rights to its outputs: their addresses are signed when somebody is shown them. */
+export function jobOf(state: State): Job {
+  const { record, result: hit } = state.ticket
+  const base = `${record.baseUrl}/v1/videos/${record.id}`
+  const { status, result } = state
+  return {
+    id: record.id,
+    object: 'video',
+    status,
+    model: `${record.effective.model}@${record.effective.revision}`,
+    created_at: time(record.createdAt) as string,
+    started_at: time(state.startedAt),
+    completed_at: time(state.completedAt),
+    deadline_at: time(record.deadlineAt) as string,
+    outputs_expire_at: time(result?.expiresAt ?? null),
+    queue_position: null,
+    progress: state.progress,
+    inference_mode: record.mode,
+    inference_source: 'in_cloud',
+    routing_reason: hit === null ? record.routingReason : 'exact_cache_hit',
+    seed: record.effective.seed,
+    effective: { ...record.effective },
+    content_key: record.contentKey,
+    cache: { status: cacheStatus(record, hit !== null) },
+    outputs: (result?.outputs ?? []).map((output) => outputOf(record, output)),
+    usage: {
+      cost_usd: dollars(state.cost),
+      gpu_ms: hit === null ? (result?.gpuMs ?? 0) : 0,
+      device_ms: 0,
+      cached: hit !== null,
+    },
+    receipt: result === null ? null : { ...result.receipt },
+    warnings: state.warnings,
+    error: state.error,
+    draft: draftOf(state),
+    parent_id: record.parentId,
+    metadata: { ...record.metadata },
+    urls: { self: base, events: `${base}/events`, cancel: `${base}/cancel`, content: `${base}/content` },
+  }
+}
+
+function cacheStatus({ cacheMode }: JobRecord, hit: boolean): Job['cache']['status'] {
+  if (hit) return 'hit'
+  return cacheMode === 'bypass' ? 'bypass' : 'miss'
+}
+
+function draftOf({ ticket: { record }, completedAt }: State): Job['draft'] {
+  if (record.effective.draft !== true || completedAt === null) return null
+  return { usable_until: new Date(completedAt + draftDays * 86_400_000).toISOString() }
+}
+
+/** The output a caller means, or why there is none. */
+export function findOutput(
+  { result, ticket }: State,
+  { variant, format, index }: OutputSelection,
+  now: number,
+): OutputAnswer {
+  if (result === null) return { kind: 'unready' }
+  if (result.expiresAt <= now) return { kind: 'expired' }
+  const { outputs, receipt } = result
+  const output = outputs.find(
+    (each) => each.variant === variant && each.index === index && (format === null || each.format === format),
+  )
+  if (output === undefined) return { kind: 'unavailable', available: [...new Set(outputs.map((each) => each.format))] }
+  const envelope = variant === 'latent' && receipt.envelope ? JSON.stringify(receipt.envelope) : null
+  return { kind: 'found', output, tenant: ticket.record.tenant, envelope }
+}
+
+const noteAgainMs = 5_000
+
+/** When something of the state itself wants to be done next. */
+export function nextDueOf(state: State, logLifeMs: number, now: number): number {
+  const never = Number.MAX_SAFE_INTEGER
+  const expiry = state.result === null || state.expired ? never : state.result.expiresAt
+  const purge = state.completedAt !== null && !state.shortened ? state.completedAt + logLifeMs : never
+  const note = state.noted === state.status ? never : now + noteAgainMs
+  return Math.min(state.run?.dueAt ?? never, state.followAt, expiry, purge, note)
+}
+
+const selectionOf = ({ variant, index }: Pick<StoredOutput, 'variant' | 'index'>): string =>
+  `variant=${variant}&index=${index}`
+
+function outputOf({ baseUrl, id }: JobRecord, { key: _, ...output }: StoredOutput): Output {
+  const url = `${baseUrl}/v1/videos/${id}/content?${selectionOf(output)}`
+  return { ...output, url, url_expires_at: new Date(0).toISOString() }
+}
+
+/** Gives an output's address the right to be opened, for a quarter of an hour. */
+async function withSignature(output: Output, { id, tenant }: JobRecord, key: CryptoKey, now: number): Promise<Output> {
+  const expires = Math.floor(now / 1000) + urlLifeSeconds
+  const signature = await signUrl(key, {
+    method: 'GET',
+    path: `/v1/videos/${id}/content`,
+    expires,
+    tenant,
+    sha256: output.sha256,
+    selection: selectionOf(output),
+  })
+  const url = new URL(output.url)
+  url.searchParams.set('expires', String(expires))
+  url.searchParams.set('signature', signature)
+  return { ...output, url: url.href, url_expires_at: new Date(expires * 1000).toISOString() }
+}
+
+/** A job whose outputs can be opened. */
+export async function signedJob(job: Job, record: JobRecord, key: CryptoKey): Promise<Job> {
+  const outputs = await Promise.all(job.outputs.map((output) => withSignature(output, record, key, Date.now())))
+  return { ...job, outputs }
+}
+
+/** An event whose outputs can be opened, whenever it was written down. */
+export async function signedEvent(
+  { seq, event }: NumberedEvent,
+  record: JobRecord,
+  key: CryptoKey,
+): Promise<NumberedEvent> {
+  if (event.type === 'status') return { seq, event: { ...event, job: await signedJob(event.job, record, key) } }
+  if (event.type !== 'output') return { seq, event }
+  return { seq, event: { ...event, output: await withSignature(event.output, record, key, Date.now()) } }
+}

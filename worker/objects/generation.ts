@@ -1,0 +1,483 @@
+/**
+ * The generation: one Durable Object per job, from its acceptance to the last webhook.
+ *
+ * It owns the job's status, its log of events, its alarm and its execution, or follows the execution of an equal job.
+ * How an execution proceeds is execution.ts's business; money is the account's.
+ */
+
+import { DurableObject } from 'cloudflare:workers'
+import type { Warning } from '../../shared/effective.ts'
+import type { WireEvent } from '../../shared/events.ts'
+import { isTerminal, type Job, type JobStatus } from '../../shared/job.ts'
+import { encodeEvent, type NumberedEvent } from '../../shared/sse.ts'
+import type { Env } from '../env.ts'
+import { type Services, servicesOf } from '../services.ts'
+import {
+  accountOf,
+  type ExecutionState,
+  type GenerationObject,
+  generationOf,
+  type JobRecord,
+  type Outcome,
+  type OutputAnswer,
+  type OutputSelection,
+  type Ticket,
+  type Viewer,
+} from './contract.ts'
+import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
+import { append, lastSeq, logTable, replay, shorten } from './event-log.ts'
+import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
+import {
+  findOutput,
+  jobOf,
+  moveTo,
+  newState,
+  nextDueOf,
+  type State,
+  signedEvent,
+  signedJob,
+} from './generation-state.ts'
+import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
+import { deliveryPorts, executionPorts } from './ports.ts'
+import { readers } from './readers.ts'
+
+const tables = `${logTable}${deliveryTable}${interestTables}
+  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS hooks (delivery TEXT PRIMARY KEY, at INTEGER NOT NULL);`
+
+const never = Number.MAX_SAFE_INTEGER
+const rearmMs = 30_000
+const maxSteps = 16
+const logLifeMs = 86_400_000
+const hookMemoryMs = 3_600_000
+const maxReaders = 64
+
+export class Generation extends DurableObject<Env> implements GenerationObject {
+  readonly #sql: SqlStorage
+  readonly #services: Services
+  readonly #readers = readers()
+  readonly #waiting = new Set<() => void>()
+  #state: State | null
+  #advancing = false
+  #delivering = false
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env)
+    this.#sql = ctx.storage.sql
+    this.#services = servicesOf(env)
+    this.#state = this.#load()
+  }
+
+  /** Nothing is written for an id that is only asked about. */
+  #load(): State | null {
+    const known = this.#sql.exec("SELECT name FROM sqlite_master WHERE name = 'meta'").toArray()
+    if (known.length === 0) return null
+    const [row] = this.#sql.exec("SELECT value FROM meta WHERE name = 'state'").toArray()
+    return row === undefined ? null : (JSON.parse(String(row.value)) as State)
+  }
+
+  #save(): void {
+    this.#sql.exec("INSERT OR REPLACE INTO meta VALUES ('state', ?)", JSON.stringify(this.#state))
+  }
+
+  /** The state, for those who may see it. A foreign job and none are one answer. */
+  #seen(viewer: Viewer): State | null {
+    const state = this.#state
+    if (state === null || state.ticket.record.tenant !== viewer.tenant) return null
+    return viewer.subject === null || viewer.subject === state.ticket.record.subject ? state : null
+  }
+
+  async open(ticket: Ticket, caller: string): Promise<Job> {
+    const state = this.#state ?? this.#begin(ticket)
+    if (!isTerminal(state.status)) join(this.#sql, caller)
+    if (
+      state.ticket.execution !== state.ticket.record.id &&
+      state.ticket.result === null &&
+      !isTerminal(state.status)
+    ) {
+      await generationOf(this.env, state.ticket.execution).follow(state.ticket.record.id)
+    }
+    await this.#arm(Date.now())
+    return this.#present(jobOf(state))
+  }
+
+  #begin(ticket: Ticket): State {
+    const now = Date.now()
+    this.#sql.exec(tables)
+    const state = newState(ticket, now)
+    this.#state = state
+    this.#append({ type: 'status', job: jobOf(state) })
+    for (const warning of state.warnings) this.#append({ type: 'warning', warning })
+    enqueue(this.#sql, ticket.record, 'queued', now)
+    if (ticket.result !== null) {
+      state.result = ticket.result
+      this.#become('completed')
+    }
+    this.#save()
+    return state
+  }
+
+  async read(viewer: Viewer): Promise<Job | null> {
+    const state = this.#seen(viewer)
+    return state === null ? null : this.#present(jobOf(state))
+  }
+
+  async record(viewer: Viewer): Promise<JobRecord | null> {
+    return this.#seen(viewer)?.ticket.record ?? null
+  }
+
+  async wait(viewer: Viewer, milliseconds: number): Promise<Job | null> {
+    const state = this.#seen(viewer)
+    if (state === null) return null
+    if (!isTerminal(state.status)) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          clearTimeout(timer)
+          this.#waiting.delete(done)
+          resolve()
+        }
+        const timer = setTimeout(done, milliseconds)
+        this.#waiting.add(done)
+      })
+    }
+    return this.read(viewer)
+  }
+
+  async cancel(viewer: Viewer, caller: string): Promise<Job | null> {
+    const state = this.#seen(viewer)
+    if (state === null) return null
+    if (!isTerminal(state.status) && leave(this.#sql, caller, viewer.subject === null)) {
+      await this.#stop(state)
+      this.#save()
+      await this.#arm(Date.now())
+    }
+    return this.#present(jobOf(state))
+  }
+
+  async #stop(state: State): Promise<void> {
+    const { run, ticket } = state
+    if (run === null) {
+      await generationOf(this.env, ticket.execution).unfollow(ticket.record.id)
+      return this.#leave()
+    }
+    // Others share the execution: only this job ends.
+    if (followerCount(this.#sql) > 0) return this.#leave()
+    const undispatched = run.phase === 'reserved'
+    if (!requestCancel(run, Date.now())) return
+    if (undispatched) await this.#step()
+    else this.#become('cancelling')
+  }
+
+  /** Ends this job alone; what it shared goes on. */
+  #leave(): void {
+    if (this.#state?.status === 'in_progress') this.#become('cancelling')
+    this.#become('cancelled')
+  }
+
+  async follow(job: string): Promise<void> {
+    // A follower may be here before this job was opened: it is remembered all the same.
+    this.#sql.exec(tables)
+    addFollower(this.#sql, job)
+  }
+
+  async unfollow(job: string): Promise<void> {
+    const state = this.#state
+    if (state === null) return
+    removeFollower(this.#sql, job)
+    // This job's own callers left before; the last follower takes the execution along.
+    const abandoned = followerCount(this.#sql) === 0 && isTerminal(state.status)
+    if (abandoned && state.run !== null && requestCancel(state.run, Date.now())) {
+      this.#save()
+      await this.#arm(Date.now())
+    }
+  }
+
+  async execution(): Promise<ExecutionState | null> {
+    const state = this.#state
+    if (state === null) return null
+    const outcome = state.run?.outcome ?? null
+    return { started: state.run?.started ?? state.startedAt !== null, progress: state.progress, outcome }
+  }
+
+  async wake(): Promise<void> {
+    if (this.#state === null) return
+    if (this.#state.run !== null && this.#state.run.phase !== 'done') this.#state.run.dueAt = Date.now()
+    this.#state.followAt = Math.min(this.#state.followAt, Date.now())
+    this.#save()
+    await this.ctx.storage.setAlarm(Date.now())
+  }
+
+  async hook(attempt: number, delivery: string, operation: string): Promise<boolean> {
+    const state = this.#state
+    const run = state?.run
+    if (state === null || run === null || run === undefined || attempt > run.attempts) return false
+    const now = Date.now()
+    this.#sql.exec('DELETE FROM hooks WHERE at < ?', now - hookMemoryMs)
+    if (this.#sql.exec('INSERT OR IGNORE INTO hooks VALUES (?, ?)', delivery, now).rowsWritten === 0) return false
+    const named = { provider: state.ticket.record.provider, ref: operation }
+    const current = run.attempt?.number === attempt && run.outcome === null
+    if (current) adoptFromHook(run, named, now)
+    const orphan = run.operation === null ? !current : run.operation.ref !== operation
+    if (orphan) this.ctx.waitUntil(this.#cancelOrphan(named))
+    await this.wake()
+    return true
+  }
+
+  /** A run that was given up turned out to live: it is stopped, and said so. */
+  async #cancelOrphan(operation: { readonly provider: string; readonly ref: string }): Promise<void> {
+    console.warn('orphan: cancelled a late run', operation.provider)
+    await this.#services.provider(operation.provider)?.cancel(operation, AbortSignal.timeout(rearmMs))
+  }
+
+  async output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer> {
+    const state = viewer === null ? this.#state : this.#seen(viewer)
+    return state === null ? { kind: 'missing' } : findOutput(state, selection, Date.now())
+  }
+
+  async erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'> {
+    const state = this.#seen(viewer)
+    if (state === null) return 'missing'
+    if (!isTerminal(state.status) || (state.run !== null && state.run.phase !== 'done')) return 'active'
+    const { tenant, id } = state.ticket.record
+    await this.#note(state)
+    const orphans = await accountOf(this.env, tenant).forget(id)
+    if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+    this.#state = null
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
+    return 'erased'
+  }
+
+  // --- events
+
+  override async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url)
+    const viewer = JSON.parse(request.headers.get('x-viewer') ?? '{}') as Viewer
+    const state = this.#seen(viewer)
+    if (state === null) return new Response(null, { status: 404 })
+    if (this.#readers.size() >= maxReaders) return new Response(null, { status: 429 })
+    const after = Number(url.searchParams.get('after') ?? 0)
+    return new Response(this.#stream(state, after), { headers: { 'content-type': 'text/event-stream' } })
+  }
+
+  #stream(state: State, after: number): ReadableStream<Uint8Array> {
+    return this.#readers.open(async () => {
+      const missed = replay(this.#sql, after)
+      const lastSeen = Math.min(after, lastSeq(this.#sql))
+      const texts = await Promise.all(missed.map((event) => this.#encode(event)))
+      return { texts, last: Math.max(lastSeen, missed.at(-1)?.seq ?? 0), ended: isTerminal(state.status) }
+    })
+  }
+
+  /** Writes an event down and tells the readers. Texts are signed in order, one after another. */
+  #append(event: WireEvent): void {
+    const numbered = append(this.#sql, event)
+    if (this.#readers.size() === 0) return
+    const last = event.type === 'status' && isTerminal(event.job.status)
+    this.#telling = this.#telling
+      .then(() => this.#encode(numbered))
+      .then((text) => {
+        this.#readers.tell(text, numbered.seq)
+        if (last) this.#readers.close()
+      })
+      .catch((error: unknown) => console.error('events: one was not told', error))
+  }
+
+  #telling: Promise<void> = Promise.resolve()
+
+  async #encode(numbered: NumberedEvent): Promise<string> {
+    const { record } = (this.#state as State).ticket
+    return encodeEvent(await signedEvent(numbered, record, await this.#urlKey()))
+  }
+
+  async #present(job: Job): Promise<Job> {
+    if (job.outputs.length === 0) return job
+    return signedJob(job, (this.#state as State).ticket.record, await this.#urlKey())
+  }
+
+  async #urlKey(): Promise<CryptoKey> {
+    return (await this.#services.secrets()).urls[0] as CryptoKey
+  }
+
+  /** Moves the status, and tells everyone who should know. */
+  #become(status: JobStatus): void {
+    const state = this.#state as State
+    if (!moveTo(state, status, Date.now())) return
+    const job = jobOf(state)
+    if (status === 'completed') for (const output of job.outputs) this.#append({ type: 'output', output })
+    if (state.error !== null) this.#append({ type: 'error', error: state.error })
+    this.#append({ type: 'status', job })
+    enqueue(this.#sql, state.ticket.record, status, Date.now())
+    if (!isTerminal(status)) return
+    for (const done of [...this.#waiting]) done()
+  }
+
+  #warn(warnings: readonly Warning[]): void {
+    for (const warning of warnings) {
+      this.#state?.warnings.push(warning)
+      this.#append({ type: 'warning', warning })
+    }
+  }
+
+  // --- the alarm
+
+  override async alarm(): Promise<void> {
+    // Armed before anything can fail: an alarm that throws seven times is gone for good.
+    await this.ctx.storage.setAlarm(Date.now() + rearmMs)
+    try {
+      await this.#step()
+    } catch (error) {
+      console.error('generation: a step failed and will be taken again', error)
+      return
+    }
+    await this.#arm(this.#nextDue())
+  }
+
+  async #step(): Promise<void> {
+    const state = this.#state
+    // Two alarms at once, which the platform may send, are one.
+    if (state === null || this.#advancing) return
+    this.#advancing = true
+    try {
+      if (state.run !== null) await this.#advance(state, state.run)
+      else if (!isTerminal(state.status)) await this.#lookAtShared(state)
+      await this.#note(state)
+      this.#shorten(state)
+      await this.#expire(state)
+    } finally {
+      this.#advancing = false
+    }
+    // Not awaited: an endpoint that hangs must not hold up the job.
+    if (!this.#delivering && nextDelivery(this.#sql) <= Date.now()) this.ctx.waitUntil(this.#deliver(state))
+  }
+
+  async #deliver(state: State): Promise<void> {
+    this.#delivering = true
+    try {
+      await deliver(this.#sql, deliveryPorts(this.env, state.ticket.record))
+    } catch (error) {
+      console.error('webhooks: will be tried again', error)
+    } finally {
+      this.#delivering = false
+    }
+    await this.#arm(this.#nextDue())
+  }
+
+  async #advance(state: State, run: Run): Promise<void> {
+    const ports = this.#ports(state)
+    for (let step = 0; step < maxSteps && run.phase !== 'done' && run.dueAt <= Date.now(); step++)
+      await advance(run, ports)
+  }
+
+  #ports({ ticket: { record } }: State): ExecutionPorts {
+    return executionPorts(this.env, record, {
+      save: () => this.#save(),
+      onStarted: () => {
+        this.#become('in_progress')
+        this.#wakeFollowers()
+      },
+      onProgress: (progress) => this.#progress(progress),
+      onWarnings: (warnings) => this.#warn(warnings),
+      onOutcome: (outcome) => {
+        this.#conclude(outcome)
+        this.#wakeFollowers()
+      },
+    })
+  }
+
+  #progress(progress: Job['progress']): void {
+    const state = this.#state as State
+    if (progress === null || isTerminal(state.status) || JSON.stringify(progress) === JSON.stringify(state.progress))
+      return
+    state.progress = progress
+    this.#append({ type: 'progress', ...progress, inference_source: 'in_cloud' })
+  }
+
+  #conclude(outcome: Outcome): void {
+    const state = this.#state as State
+    if (isTerminal(state.status)) return
+    // What was asked to stop and has ended, however it ended, is stopped.
+    const stopped = state.status === 'cancelling' || outcome.kind === 'cancelled'
+    if (outcome.kind === 'cancelled' && !outcome.confirmed) this.#warn([{ code: 'executor_unconfirmed' }])
+    if (stopped) this.#leave()
+    else this.#end(state, outcome)
+  }
+
+  #end(state: State, outcome: Outcome): void {
+    if (outcome.kind === 'completed') {
+      state.result = outcome.result
+      state.cost = state.run === null ? 0 : outcome.cost
+    }
+    if (outcome.kind === 'failed') state.error = outcome.error
+    this.#become(outcome.kind)
+  }
+
+  #wakeFollowers(): void {
+    for (const job of followers(this.#sql)) {
+      this.ctx.waitUntil(
+        generationOf(this.env, job)
+          .wake()
+          .catch(() => undefined),
+      )
+    }
+  }
+
+  /** A job that shares another's execution asks how far it is. */
+  async #lookAtShared(state: State): Promise<void> {
+    const executor = generationOf(this.env, state.ticket.execution)
+    await executor.follow(state.ticket.record.id)
+    const shared = await executor.execution()
+    if (shared?.started) this.#become('in_progress')
+    if (shared !== null) this.#progress(shared.progress)
+    const lost =
+      shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + 2 * rearmMs)
+    if (lost) this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
+    else if (shared.outcome !== null) this.#conclude(shared.outcome)
+    state.followAt = isTerminal(state.status) ? never : Date.now() + 5_000
+    this.#save()
+  }
+
+  /** The account's index follows; a note that got lost is written again. */
+  async #note(state: State): Promise<void> {
+    if (state.noted === state.status) return
+    const { status } = state
+    await accountOf(this.env, state.ticket.record.tenant).note(state.ticket.record.id, status)
+    state.noted = status
+    this.#save()
+  }
+
+  /** Stored bytes go when their time is over; the job stays as it is. */
+  async #expire(state: State): Promise<void> {
+    if (state.result === null || state.expired || Date.now() < state.result.expiresAt) return
+    const { tenant, id } = state.ticket.record
+    const orphans = await accountOf(this.env, tenant).dropObjects(id)
+    if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+    state.expired = true
+    this.#save()
+  }
+
+  #shorten(state: State): void {
+    if (state.shortened || state.completedAt === null || Date.now() < state.completedAt + logLifeMs) return
+    shorten(this.#sql)
+    state.shortened = true
+    this.#save()
+  }
+
+  #nextDue(): number {
+    if (this.#state === null) return never
+    const deliveries = this.#delivering ? Date.now() + rearmMs : nextDelivery(this.#sql)
+    return Math.min(deliveries, nextDueOf(this.#state, logLifeMs, Date.now()))
+  }
+
+  async #arm(at: number): Promise<void> {
+    if (this.#state === null) return
+    const due = Math.min(at, this.#nextDue())
+    if (due >= never) await this.ctx.storage.deleteAlarm()
+    else await this.ctx.storage.setAlarm(Math.max(due, Date.now()))
+  }
+}
+
+const lostOutcome: Outcome = {
+  kind: 'failed',
+  error: { code: 'deadline_exceeded', detail: 'the shared execution did not end in time', retryable: true },
+}

@@ -1,0 +1,136 @@
+/**
+ * The ports of an execution and of webhooks, as this platform fills them: storage, account, provider, network.
+ *
+ * The rules behind them (execution.ts, deliveries.ts) know none of this and are tested without it.
+ */
+
+import * as v from 'valibot'
+import { signEnvelope } from '../../shared/envelope.ts'
+import { latentEnvelopeSchema } from '../../shared/request.ts'
+import type { Env } from '../env.ts'
+import { randomText } from '../ids.ts'
+import { costOf } from '../pricing.ts'
+import type { Attempt, Provider, ProviderJob } from '../providers/provider.ts'
+import { receiptFor } from '../receipt.ts'
+import { servicesOf } from '../services.ts'
+import { macOf } from '../signed-url.ts'
+import { secretText } from '../standard-webhooks.ts'
+import { assetUrl } from './asset-url.ts'
+import { accountOf, directoryOf, type JobRecord } from './contract.ts'
+import type { DeliveryPorts } from './deliveries.ts'
+import { type ExecutionPorts, storeTimeoutMs } from './execution.ts'
+import { storeOutputs } from './settlement.ts'
+
+const restMs = 10_000
+
+type Told = Pick<ExecutionPorts, 'save' | 'onStarted' | 'onProgress' | 'onWarnings' | 'onOutcome'>
+
+/** The ports of one job's execution. @param told where what happens is written down. */
+export function executionPorts(env: Env, record: JobRecord, told: Told): ExecutionPorts {
+  const { catalog, settings } = servicesOf(env)
+  const provider = providerOf(env, record.provider)
+  const account = accountOf(env, record.tenant)
+  return {
+    ...told,
+    now: Date.now,
+    log: (what, error) => console.error(what, error),
+    deadlineAt: record.deadlineAt,
+    provider,
+    job: () => providerJob(env, record),
+    newAttempt: (number) => newAttempt(env, record, number),
+    store: async ({ outputs: urls, gpuMs, receipt }) => {
+      const signal = AbortSignal.timeout(storeTimeoutMs)
+      const outputs = await storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal)
+      const model = catalog.model(record.effective.model)
+      const told = await countersigned(env, record, receiptFor(record, model, outputs, receipt))
+      return { outputs, receipt: told, gpuMs, expiresAt: Date.now() + settings.retentionMs }
+    },
+    settle: async (result) => {
+      const cost = costOf(catalog.model(record.effective.model), record.effective)
+      const settled = await account.settle(record.id, { now: Date.now(), cost, result })
+      return { kind: 'completed', result: settled.result, cost: settled.cost }
+    },
+    release: async () => {
+      const settled = await account.release(record.id)
+      return settled === null ? null : { kind: 'completed', ...settled }
+    },
+    rest: () => directoryOf(env).trip(record.provider, Date.now() + restMs),
+  }
+}
+
+/** Latents of our own node get an envelope that the next executor can trust. */
+async function countersigned(env: Env, { tenant }: JobRecord, receipt: Readonly<Record<string, unknown>>) {
+  const envelope = v.safeParse(latentEnvelopeSchema, receipt.envelope)
+  if (!envelope.success) return receipt
+  const { kid, privateKey } = (await servicesOf(env).secrets()).envelopes
+  return { ...receipt, envelope: await signEnvelope({ ...envelope.output, tenant }, kid, privateKey) }
+}
+
+/** An operator may have removed a provider while jobs of it are open: they end as failed, not as forgotten. */
+function providerOf(env: Env, name: string): Provider {
+  const provider = servicesOf(env).provider(name)
+  if (provider !== undefined) return provider
+  const cause = `${name} is no longer configured`
+  return {
+    name,
+    repeatable: false,
+    pollMs: () => 30_000,
+    start: async () => ({ kind: 'refused', error: { code: 'provider_unavailable', detail: cause } }),
+    status: async () => ({ state: 'unreachable', cause }),
+    cancel: async () => undefined,
+    find: async () => 'unsupported',
+    fetchOutput: () => Promise.reject(new Error(cause)),
+    webhookSecret: () => Promise.reject(new Error(cause)),
+  }
+}
+
+async function providerJob(env: Env, record: JobRecord): Promise<ProviderJob> {
+  const { catalog, secrets } = servicesOf(env)
+  const [key] = (await secrets()).urls as [CryptoKey]
+  const media = Object.entries(record.media).map(async ([id, { sha256 }]) => [
+    id,
+    await assetUrl(record, id, sha256, key, Date.now()),
+  ])
+  return {
+    id: record.id,
+    model: catalog.model(record.effective.model),
+    effective: record.effective,
+    media: Object.fromEntries(await Promise.all(media)),
+  }
+}
+
+async function newAttempt(env: Env, record: JobRecord, number: number): Promise<Attempt> {
+  const [key] = (await servicesOf(env).secrets()).hooks as [CryptoKey]
+  const mac = await macOf(key, record.provider, record.id, String(number))
+  // Nobody can call back into an address that is neither public nor this machine's; polling is the guarantee anyway.
+  const loopback = record.provider === 'node' && /^http:\/\/(127\.0\.0\.1|localhost)(:|$)/.test(record.baseUrl)
+  const reachable = loopback || record.baseUrl.startsWith('https://')
+  const path = `/v1/hooks/${record.provider}/${record.id}/${number}/${mac}`
+  return {
+    jobId: record.id,
+    number,
+    nonce: randomText(26),
+    webhookUrl: reachable ? `${record.baseUrl}${path}` : null,
+    storedAt: Date.now(),
+    deadline: record.deadlineAt,
+  }
+}
+
+/** The ports of one job's webhooks. */
+export function deliveryPorts(env: Env, { webhook, tenant }: JobRecord): DeliveryPorts {
+  const account = accountOf(env, tenant)
+  return {
+    now: Date.now,
+    random: Math.random,
+    send: ((input, init) => globalThis.fetch(input as RequestInfo, init)) as typeof globalThis.fetch,
+    target: async () => {
+      if (webhook?.endpoint_id !== undefined) return account.endpointSecrets(webhook.endpoint_id, Date.now())
+      if (webhook?.url === undefined) return null
+      const secret = await (await servicesOf(env).secrets()).webhookSecret(tenant)
+      return { url: webhook.url, secrets: [secretText(secret)] }
+    },
+    disable: async () => {
+      if (webhook?.endpoint_id !== undefined) await account.disableEndpoint(webhook.endpoint_id)
+    },
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Our own GPU node: Replicate's API with one addition, a PUT under our own id that may be repeated at will.
+ *
+ * So an outcome nobody saw is settled by asking again, and listing is never needed. Reached by service binding, or by
+ * a configured address; in both cases with a bearer token.
+ */
+
+import * as v from 'valibot'
+import type { EffectiveVideo } from '../../shared/effective.ts'
+import { retryAfterMs } from '../retry-after.ts'
+import { readPrediction, statusOf } from './prediction.ts'
+import type { Attempt, Provider, ProviderJob, StartResult } from './provider.ts'
+import { type Outcome, sealedFetch } from './sealed-fetch.ts'
+
+export interface NodeOptions {
+  /** Where the node's API begins, for example http://127.0.0.1:8788/v1. */
+  readonly baseUrl: string
+  readonly token: string
+  readonly send: typeof globalThis.fetch
+  readonly now: () => number
+  readonly random: () => number
+}
+
+const timeoutMs = 30_000
+
+/** The provider. */
+export function nodeProvider(options: NodeOptions): Provider {
+  const call = (path: string, init: RequestInit, signal: AbortSignal) => nodeCall(options, path, init, signal)
+  return {
+    name: 'node',
+    repeatable: true,
+    pollMs: (polls) => Math.min(5_000, 250 * 1.5 ** Math.min(polls, 10)),
+    start: async (job, attempt, signal) => {
+      const outcome = await call(
+        `/predictions/${predictionId(attempt)}`,
+        { method: 'PUT', headers: { 'cancel-after': cancelAfter(attempt, options.now()) }, body: bodyOf(job, attempt) },
+        signal,
+      )
+      return startResult(outcome, attempt, options)
+    },
+    status: async ({ ref }, signal) => {
+      const outcome = await call(`/predictions/${encodeURIComponent(ref)}`, {}, signal)
+      if (outcome.kind === 'response' && outcome.status === 404) return { state: 'missing' }
+      const prediction = isOk(outcome) ? readPrediction(outcome.body) : undefined
+      return prediction === undefined ? { state: 'unreachable', cause: describe(outcome) } : statusOf(prediction)
+    },
+    cancel: async ({ ref }, signal) => {
+      await call(`/predictions/${encodeURIComponent(ref)}/cancel`, { method: 'POST' }, signal)
+    },
+    find: async () => 'unsupported',
+    fetchOutput: (url, signal) => {
+      const address = new URL(url, options.baseUrl)
+      if (address.origin !== new URL(options.baseUrl).origin) {
+        return Promise.reject(new Error(`output: its host ${address.host} is not the node's`))
+      }
+      return options.send(address.href, { redirect: 'manual', signal, headers: authorization(options) })
+    },
+    webhookSecret: async (signal) => {
+      const outcome = await call('/webhooks/default/secret', {}, signal)
+      if (!isOk(outcome)) throw new Error(`node: its webhook secret cannot be read (${describe(outcome)})`)
+      return v.parse(v.object({ key: v.string() }), JSON.parse(outcome.body)).key
+    },
+    embed: (request, signal) =>
+      options.send(`${options.baseUrl}/embeddings/prompt`, {
+        method: 'POST',
+        body: JSON.stringify(request),
+        headers: { ...authorization(options), 'content-type': 'application/json' },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      }),
+  }
+}
+
+/** The same for every repetition of one attempt. */
+const predictionId = ({ jobId, number }: Attempt): string => `${jobId}-${number}`
+
+const authorization = ({ token }: NodeOptions): Record<string, string> =>
+  token === '' ? {} : { authorization: `Bearer ${token}` }
+
+const cancelAfter = ({ deadline }: Attempt, now: number): string =>
+  `${Math.max(30, Math.min(1800, Math.ceil((deadline - now) / 1000)))}s`
+
+/** Must come out the same at every repetition, byte for byte: the node refuses a differing body under one id. */
+function bodyOf({ model, effective, media }: ProviderJob, attempt: Attempt): string {
+  return JSON.stringify({
+    version: `zoetrope/${model.id}`,
+    input: nodeInput(effective, media),
+    ...(attempt.webhookUrl === null
+      ? {}
+      : { webhook: attempt.webhookUrl, webhook_events_filter: ['start', 'logs', 'completed'] }),
+  })
+}
+
+/** The request in the wire's own words; the node reads the same schema. */
+function nodeInput(effective: EffectiveVideo, media: Readonly<Record<string, string>>): Record<string, unknown> {
+  const { model: _, revision: __, width, height, init_latent: latents, provider_options: ___, ...fields } = effective
+  const input = { ...fields, size: `${width}x${height}`, ...(latents ? { init_latent: media[latents] } : {}) }
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== null))
+}
+
+async function nodeCall(options: NodeOptions, path: string, init: RequestInit, signal: AbortSignal): Promise<Outcome> {
+  const seal = sealedFetch(options.send, timeoutMs, signal)
+  const headers = { ...authorization(options), 'content-type': 'application/json', ...(init.headers as object) }
+  await seal.fetch(`${options.baseUrl}${path}`, { ...init, headers })
+  return seal.outcome()
+}
+
+const isOk = (outcome: Outcome): outcome is Outcome & { readonly kind: 'response' } =>
+  outcome.kind === 'response' && outcome.status >= 200 && outcome.status < 300
+
+const describe = (outcome: Outcome): string => {
+  if (outcome.kind === 'response') return `status ${outcome.status}`
+  return outcome.kind === 'thrown' ? outcome.cause : 'nothing was sent'
+}
+
+function startResult(outcome: Outcome, attempt: Attempt, { now, random }: NodeOptions): StartResult {
+  if (outcome.kind !== 'response') return { kind: 'unknown', cause: describe(outcome) }
+  const { status, body, retryAfter } = outcome
+  if (isOk(outcome))
+    return { kind: 'accepted', operation: { provider: 'node', ref: predictionId(attempt) }, warnings: [] }
+  // All slots busy is no failure of the job: it waits its turn here.
+  if (status === 409 || status === 429) {
+    const error = { code: 'rate_limited', detail: 'the node is busy' } as const
+    return { kind: 'refused', error, retryAfterMs: retryAfterMs(retryAfter ?? '1', now(), random()) }
+  }
+  if (status === 401 || status === 403) {
+    const error = { code: 'provider_unavailable', detail: `the node refuses us (status ${status})` } as const
+    return { kind: 'refused', error }
+  }
+  if (status >= 400 && status < 500) {
+    return { kind: 'refused', error: { code: 'upstream_rejected', detail: `the node: ${body.slice(0, 300)}` } }
+  }
+  return { kind: 'unknown', cause: `status ${status}` }
+}

@@ -1,0 +1,41 @@
+/**
+ * The receipt of a cloud result: what the executor says of itself, and what the edge knows for sure.
+ *
+ * Our own node fills in how the numbers came about; an upstream model tells nothing, and nothing is claimed for it.
+ */
+
+import type { CatalogModel } from '../shared/catalog.ts'
+import type { JobRecord, StoredOutput } from './objects/contract.ts'
+
+export const zoetropeVersion = '0.1.0'
+
+export function receiptFor(
+  record: JobRecord,
+  model: CatalogModel,
+  outputs: readonly StoredOutput[],
+  told: object | null,
+): Readonly<Record<string, unknown>> {
+  return {
+    quantization: null,
+    runtime: record.provider,
+    execution_provider: null,
+    adapter_class: null,
+    dtype: null,
+    rng: null,
+    schedule: null,
+    sigmas: null,
+    split_step: null,
+    deterministic_class: null,
+    ...told,
+    model: model.id,
+    revision: model.revision,
+    weights_sha256: model.weights_sha256,
+    seed: model.parameters.seed ? record.effective.seed : null,
+    effective: record.effective,
+    inference_source: 'in_cloud',
+    content_key: record.contentKey,
+    outputs_sha256: outputs.map(({ sha256 }) => sha256),
+    zoetrope_version: zoetropeVersion,
+    ...(record.originalPrompt === null ? {} : { original_prompt: record.originalPrompt }),
+  }
+}
