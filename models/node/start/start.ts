@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { GenerationError } from '../../../shared/errors.ts'
 import type { ModelCard } from '../../../shared/manifest.ts'
 import { helpOf, type OptionTable, readArguments } from '../command.ts'
@@ -46,7 +47,8 @@ export async function start(words: readonly string[]): Promise<number> {
     const address = await startAll(given, children, stop)
     if (given.flag('json')) process.stdout.write(`${JSON.stringify({ address })}\n`)
     else process.stdout.write(`Zoetrope is ready: ${address}  (Ctrl-C stops it)\n`)
-    await Promise.race([stop.asked, anyEnd(children)])
+    const stopCron = triggerCron(address)
+    await Promise.race([stop.asked, anyEnd(children)]).finally(stopCron)
     return 0
   } catch (error) {
     if (stop.signal.aborted) return 0
@@ -146,8 +148,8 @@ function startWorkerChild({ port, assets, variables }: WorkerOptions): Child {
       ...inherited(workerVariables),
       ...variables,
     },
-    onLine: (line, from) => {
-      if (from === 'error' || !chatter.test(line)) say(line)
+    onLine: (line) => {
+      if (!chatter.some((pattern) => pattern.test(stripVTControlCharacters(line)))) say(line)
     },
   })
 }
@@ -155,9 +157,22 @@ function startWorkerChild({ port, assets, variables }: WorkerOptions): Child {
 /** Without these, a start may wait 15 seconds for a network that drops packets. */
 const offline = { CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false', DO_NOT_TRACK: '1' } as const
 
-/** What wrangler says of itself; the rest is the Worker's own log. */
-const chatter =
-  /^\s*$|^ ⛅️|^─+$|^Using secrets|^Your Worker has access|^Binding\s|^env\.|^⎔|^\[wrangler:info\]|^\[custom build\]|^▲ \[WARNING\] A new/
+/** What wrangler says of itself, its advice on cron included, which is heeded below; the rest is the Worker's own log. */
+const chatter = [
+  /^\s*$|^ ⛅️|^─+$|^Using secrets|^Your Worker has access|^Binding\s|^env\.|^⎔|^\[wrangler:info\]|^\[custom build\]/,
+  /^▲ \[WARNING\] (?:A new|Scheduled Workers are not automatically|NOSENTRY)/,
+  /^\s+(?:To manually trigger a scheduled event|curl "http:|For more details, see)/,
+]
+
+/** Locally nobody triggers the Worker's cron, so jobs whose alarm was lost would wait for ever. */
+function triggerCron(address: string): () => void {
+  const timer = setInterval(() => {
+    fetch(`${address}/cdn-cgi/local/scheduled`)
+      .then((response) => response.body?.cancel())
+      .catch(() => {})
+  }, 60_000)
+  return () => clearInterval(timer)
+}
 
 /** The environment becomes bindings of the Worker, so it gets no more than it needs. */
 function basics(): Record<string, string> {

@@ -12,8 +12,9 @@ import { delimiter, dirname, join } from 'node:path'
 const script = 'build:studio'
 const usualFolder = 'client/studio/dist'
 const sourceFolders = ['client', 'shared', 'models']
-const sourceFiles = /\.(?:ts|html|css|js|svg|json)$/
-const notSources = /(?:^|\/)(?:dist|node_modules|weights|cards|node)(?:\/|$)|\.test\.ts$/
+// Cards and weights too: the page is built with the models it offers.
+const sourceFiles = /\.(?:ts|html|css|js|svg|json|safetensors)$/
+const notSources = /(?:^|\/)(?:dist|node_modules|node)(?:\/|$)|\.test\.ts$/
 
 /** What wrangler needs to be told to serve the studio. */
 export interface Assets {
