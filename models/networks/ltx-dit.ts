@@ -43,7 +43,7 @@ const queryEpsilon = 1e-5
 export function ltxDit(config: LtxDitConfig, inputs: LtxDitInputs): Value {
   const { width, depth, outChannels } = config
   const level = scope('time_embed', () => timeEmbedding(config, inputs.time))
-  const text = scope('caption_projection', () => perceptron(['linear_1', 'linear_2'], inputs.text, width, width, gelu)) //                                                                                     [B, L, D]
+  const text = captions(config, inputs.text) //                                            [B, L, D]
   let hidden = linear('proj_in', inputs.tokens, width) //                                  [B, T, D]
   for (let index = 0; index < depth; index++) {
     hidden = scope(`transformer_blocks.${index}`, () => layer(config, hidden, { ...inputs, ...level, text }))
@@ -72,10 +72,15 @@ function layer(config: LtxDitConfig, x: Value, { modulation, text, textBias, rot
 
 type Six = [Value, Value, Value, Value, Value, Value]
 
+const pair = ['linear_1', 'linear_2'] as const
+
 function timeEmbedding({ width }: LtxDitConfig, time: Value): Level {
-  const level = scope('emb.timestep_embedder', () => perceptron(['linear_1', 'linear_2'], time, width, width, op.silu)) //                                                                                     [B, G, D]
+  const level = scope('emb.timestep_embedder', () => perceptron(pair, time, width, width, op.silu)) // [B, G, D]
   return { time: level, modulation: linear('linear', op.silu(level), 6 * width) }
 }
+
+const captions = ({ width }: LtxDitConfig, text: Value): Value =>
+  scope('caption_projection', () => perceptron(pair, text, width, width, gelu))
 
 /** Latent frames, rows and columns of a clip, and what its tokens' positions mean. */
 export interface LtxGrid {

@@ -23,17 +23,19 @@ import { sampledStep } from './compile.ts'
 import { type DecoderKind, decoders } from './decoders.ts'
 import { type DenoiserKind, type Denoising, denoisers } from './denoisers.ts'
 import {
+  type Embeddings,
   type FramesEvent,
   flatnessGuard,
   numbered,
-  type Runner,
   requireFinite,
   rowFeed,
   type SessionCache,
+  type SplitRunner,
   sessionCache,
   streams,
   type Unnumbered,
 } from './generate.ts'
+import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
 
 /** Weight files of a part, by location. */
 export type WeightFiles = Readonly<Record<string, SafetensorsFile>>
@@ -67,10 +69,13 @@ export interface CheckpointModel {
 type Event = Unnumbered<FramesEvent>
 
 /** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
-export function checkpointRunner(model: CheckpointModel, backend: Backend): Runner {
+export function checkpointRunner(model: CheckpointModel, backend: Backend): SplitRunner {
   const sessions = sessionCache(backend, 4)
   return {
     generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
+    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, request, signal, sessions }, split)),
+    decode: (request, latents, signal) => numbered(decode({ model, request, signal, sessions }, latents)),
+    embed: (texts) => embed(model, texts),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
 }
@@ -82,20 +87,37 @@ interface Run {
   readonly sessions: SessionCache
 }
 
-async function* run(context: Run): AsyncGenerator<Event> {
-  const { model, request, signal } = context
+async function* run(context: Run): AsyncGenerator<Event, void> {
+  const latents = yield* firstHalf(context, {})
+  context.signal.throwIfAborted()
+  yield* decode(context, latents)
+}
+
+async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Latents> {
+  const { model, request } = context
   const shape = checkpointShape(model, request)
-  const text = await model.text(
-    request.prompt,
-    denoisers[model.denoiser.kind].textLimit(model.denoiser.config as never),
-  )
+  const text = await model.text(request.prompt, textLimitOf(model))
   if (text.truncated) {
     const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
     yield { type: 'warning', code: 'prompt_truncated', message }
   }
-  const latents = yield* denoise(context, shape, text)
-  signal.throwIfAborted()
-  yield* decode(context, shape, latents)
+  return yield* denoise(context, shape, text, split)
+}
+
+const textLimitOf = ({ denoiser: { kind, config } }: CheckpointModel): number =>
+  denoisers[kind].textLimit(config as never)
+
+/** Prompts side by side, each padded with zeros to the longest. */
+async function embed(model: CheckpointModel, texts: readonly string[]): Promise<Embeddings> {
+  const each = await Promise.all(texts.map((text) => model.text(text, textLimitOf(model))))
+  const length = Math.max(...each.map(({ count }) => count))
+  const width = each[0]?.width ?? 0
+  const data = new Float32Array(texts.length * length * width)
+  each.forEach((prompt, row) => {
+    data.set(prompt.data, row * length * width)
+  })
+  const text = { dtype: 'float32', shape: [texts.length, length, width], data } as const
+  return { text, tokens: each.map(({ count }) => count) }
 }
 
 /** The latents of a request. @throws GenerationError invalid_parameter where the model's strides do not fit. */
@@ -117,7 +139,8 @@ async function* denoise(
   { model, request, signal, sessions }: Run,
   shape: LatentShape,
   text: PromptEmbeddings,
-): AsyncGenerator<Event, Float32Array> {
+  split: Split,
+): AsyncGenerator<Event, Latents> {
   const { denoiser, plan } = model
   const family = denoisers[denoiser.kind]
   const on: Denoising = { shape, fps: request.fps, ...family.textShape(denoiser.config as never, text) }
@@ -126,6 +149,8 @@ async function* denoise(
     sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
   )
   const steps = stepsOf(plan)
+  const { start, stop } = rangeOf(steps, split)
+  if (split.from !== undefined) requireFit(split.from.data, shape)
   const size = shape.channels * shape.frames * shape.height * shape.width
   const tensor = (data: Float32Array): HostTensor => ({
     dtype: 'float32',
@@ -134,9 +159,10 @@ async function* denoise(
   })
   const conditions = family.conditions(text, on)
   const silence = new Float32Array(size)
-  let latents: Float32Array = gaussian(request.seed, streams.initial, 0, size)
+  let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
   let previous: Float32Array = silence
   for (const [index, step] of steps.entries()) {
+    if (index < start || index >= stop) continue
     signal.throwIfAborted()
     const outputs = await session.run({
       ...conditions,
@@ -153,7 +179,7 @@ async function* denoise(
     const counts = { step: index + 1, steps: steps.length }
     yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }
   }
-  return latents
+  return { data: latents, shape, step: stop, steps: steps.length }
 }
 
 /** The rows of a plan of one pass. */
@@ -167,7 +193,10 @@ export function stepsOf(plan: DistilledPlan): readonly DistilledStep[] {
   return only
 }
 
-async function* decode({ model, request, signal, sessions }: Run, shape: LatentShape, latents: Float32Array) {
+async function* decode(
+  { model, request, signal, sessions }: Run,
+  { data: latents, shape }: Latents,
+): AsyncGenerator<Event, void> {
   const { decoder } = model
   const guard = flatnessGuard()
   const load = (name: string, build: () => Record<string, Value>) =>

@@ -140,6 +140,7 @@ function ltxDitOf(fixture: Fixture): Built {
   const width = number('dim', number('heads') * number('head_dim'))
   const features = timeFeed(fixture, number('freq_dim', 256))
   const [batch, length, textWidth] = shapeOf('text') as [number, number, number]
+  const tokens = op.at(shapeOf('x'), 1)
   // The file's t may hold one time for a batch of several clips.
   const mask = has(fixture, 'mask') ? own(fixture, 'mask') : undefined
   const textBias = mask && op.reshape(op.multiply(op.subtract(1, mask), -10_000), [op.at(mask.shape, 0), 1, 1, length])
@@ -159,7 +160,8 @@ function ltxDitOf(fixture: Fixture): Built {
       time: op.broadcast(input('time', features.shape), [batch, ...features.shape.slice(1)]),
       text: own(fixture, 'text'),
       textBias,
-      rotary: ltxRotary(readTensor(file, 'io.coords'), width),
+      // Positions are those of one clip; a file may repeat them for each of a batch.
+      rotary: ltxRotary(readTensor(file, 'io.coords').subarray(0, 3 * tokens), width),
     },
   )
   return { out, feeds: { time: features } }
@@ -181,6 +183,7 @@ function wanDitOf(fixture: Fixture): Built {
       hidden: number('ffn'),
       textWidth: number('text_dim'),
       featureWidth,
+      textRows: typeof meta.text_len === 'number' ? meta.text_len : undefined,
     },
     {
       latents: own(fixture, 'x'),

@@ -1,0 +1,101 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { distilledPlans } from '../../shared/distilled.ts'
+import type { EffectiveRequest } from '../../shared/generation.ts'
+import { gaussian } from '../../shared/random.ts'
+import { drawnParameters } from '../../test/checkpoints/random.ts'
+import { toyTaehv, toyWan } from '../../test/checkpoints/toys.ts'
+import { nodeBackend } from '../node/backend.ts'
+import { type PartConfigs, partGraph } from '../weights/parts.ts'
+import type { PartKind } from '../weights/rename.ts'
+import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts'
+import { type CheckpointModel, type CheckpointPart, checkpointRunner } from './checkpoint.ts'
+import type { FramesEvent } from './generate.ts'
+import type { Latents } from './split.ts'
+
+/** A part of random weights, in memory. */
+function partOf<K extends PartKind>(kind: K, config: PartConfigs[K]): CheckpointPart<K> {
+  const graph = partGraph(kind, config)
+  const numbers = drawnParameters(graph)
+  const tensors = Object.fromEntries(
+    graph.parameters.map(({ attributes: { name }, shape }) => [name, { shape, data: numbers[name] as Float32Array }]),
+  )
+  const file = readSafetensors(writeSafetensors(tensors, 'float32'))
+  return { kind, config, load: async () => ({ [`${kind}.safetensors`]: file }) }
+}
+
+const width = 64
+const model: CheckpointModel = {
+  id: 'toy',
+  denoiser: partOf('wan-dit', toyWan['wan-dit'] as PartConfigs['wan-dit']),
+  decoder: partOf('taehv-decoder', toyTaehv['taehv-decoder'] as PartConfigs['taehv-decoder']),
+  text: async (prompt) => {
+    const count = prompt.split(' ').length
+    return { data: gaussian(prompt.length, 0, 0, count * width), count, width, truncated: false }
+  },
+  plan: distilledPlans['fastwan-dmd'],
+}
+
+const request: EffectiveRequest = {
+  model: 'toy',
+  revision: 'toy',
+  prompt: 'a red fox',
+  negative_prompt: '',
+  num_frames: 9,
+  fps: 16,
+  width: 32,
+  height: 32,
+  num_inference_steps: 3,
+  guidance_scale: 1,
+  scheduler: 'ddim',
+  seed: 5,
+  n: 1,
+  output_format: 'mp4',
+}
+
+const runner = checkpointRunner(model, nodeBackend({ threads: 1 }))
+afterAll(() => runner[Symbol.asyncDispose]())
+const signal = new AbortController().signal
+
+async function latentsOf(events: AsyncGenerator<FramesEvent, Latents>): Promise<Latents> {
+  for (;;) {
+    const { done, value } = await events.next()
+    if (done) return value
+  }
+}
+
+async function pixelsOf(events: AsyncIterable<FramesEvent>): Promise<Uint8Array[]> {
+  const parts: Uint8Array[] = []
+  for await (const event of events) if (event.type === 'part') parts.push(event.part.pixels)
+  return parts
+}
+
+describe('a model of parts', () => {
+  it('run in two halves does what it does in one', async () => {
+    const whole = await latentsOf(runner.denoise(request, signal))
+    const first = await latentsOf(runner.denoise(request, signal, { until: 2 }))
+    const second = await latentsOf(runner.denoise(request, signal, { from: { data: first.data, step: 2 } }))
+    expect([first.step, second.step, whole.step]).toEqual([2, 3, 3])
+    expect(second.data).toEqual(whole.data)
+    expect(first.data).not.toEqual(whole.data)
+    expect(await pixelsOf(runner.decode(request, whole, signal))).toEqual(
+      await pixelsOf(runner.generate(request, signal)),
+    )
+  })
+
+  it('gives as many frames as asked for, in order', async () => {
+    const parts = await pixelsOf(runner.generate(request, signal))
+    expect(parts.map((pixels) => pixels.length / (32 * 32 * 3))).toEqual([1, 4, 4])
+  })
+
+  it('embeds prompts side by side and says how many tokens are their own', async () => {
+    const { text, tokens } = await runner.embed(['a red fox', 'rain'])
+    expect(tokens).toEqual([3, 1])
+    expect(text.shape).toEqual([2, 3, width])
+    expect(text.data.subarray(4 * width).every((value) => value === 0)).toBe(true)
+  })
+
+  it('refuses sizes that its strides do not fit', async () => {
+    await expect(latentsOf(runner.denoise({ ...request, width: 40 }, signal))).rejects.toThrow('multiples of 16')
+    await expect(latentsOf(runner.denoise({ ...request, num_frames: 8 }, signal))).rejects.toThrow('4n + 1')
+  })
+})
