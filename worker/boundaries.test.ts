@@ -16,13 +16,28 @@ const now = 1_900_000_000_000
 
 describe('Retry-After', () => {
   it('is never NaN, never negative, never beyond the cap with its jitter, whatever is sent', () => {
-    const odd = fc.constantFrom('-1', 'NaN', '1e9', '', ' ', '0x10', 'Infinity', '9'.repeat(400), 'Wed, 99 Foo 1', '1.5')
+    const odd = fc.constantFrom(
+      '-1',
+      'NaN',
+      '1e9',
+      '',
+      ' ',
+      '0x10',
+      'Infinity',
+      '9'.repeat(400),
+      'Wed, 99 Foo 1',
+      '1.5',
+    )
     fc.assert(
-      fc.property(fc.option(fc.oneof(odd, fc.string(), fc.nat().map(String))), fc.double({ min: 0, max: 1, noNaN: true }), (header, random) => {
-        const wait = retryAfterMs(header, now, random)
-        expect(wait).toBeGreaterThanOrEqual(0)
-        expect(wait).toBeLessThanOrEqual(retryCapMs * 1.2)
-      }),
+      fc.property(
+        fc.option(fc.oneof(odd, fc.string(), fc.nat().map(String))),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (header, random) => {
+          const wait = retryAfterMs(header, now, random)
+          expect(wait).toBeGreaterThanOrEqual(0)
+          expect(wait).toBeLessThanOrEqual(retryCapMs * 1.2)
+        },
+      ),
       { numRuns: 2_000 },
     )
   })
@@ -111,7 +126,8 @@ describe('a browser token', () => {
       { typ: 'JWT', kid },
       {},
     ]
-    for (const each of headers) expect((await verifyToken(await forged(each, body), secrets.tokens, now)).kind).toBe('bad')
+    for (const each of headers)
+      expect((await verifyToken(await forged(each, body), secrets.tokens, now)).kind).toBe('bad')
     const bodies: object[] = [
       { ...body, iss: 'other' },
       { ...body, aud: ['zoetrope'] },
@@ -123,7 +139,8 @@ describe('a browser token', () => {
       { ...body, scopes: ['everything'] },
       ...Object.keys(body).map((name) => Object.fromEntries(Object.entries(body).filter(([each]) => each !== name))),
     ]
-    for (const each of bodies) expect((await verifyToken(await forged(header, each), secrets.tokens, now)).kind).toBe('bad')
+    for (const each of bodies)
+      expect((await verifyToken(await forged(header, each), secrets.tokens, now)).kind).toBe('bad')
     for (const each of ['', '.', '..', 'a.b.c', '.'.repeat(5000)]) {
       expect((await verifyToken(each, secrets.tokens, now)).kind).toBe('bad')
     }
@@ -186,7 +203,12 @@ describe('a webhook address', () => {
   }
 
   it('is https on a public host', () => {
-    for (const url of ['https://app.dev/in', 'https://hooks.app.co.uk/a?b=c', 'https://xn--bcher-kva.ch/', 'https://a-b.io']) {
+    for (const url of [
+      'https://app.dev/in',
+      'https://hooks.app.co.uk/a?b=c',
+      'https://xn--bcher-kva.ch/',
+      'https://a-b.io',
+    ]) {
       expect([url, allowed(url)]).toEqual([url, true])
     }
   })
@@ -239,14 +261,28 @@ describe('a webhook address', () => {
 
   it('in any spelling of a number is refused', () => {
     const octet = fc.nat(255)
-    const spelled = (value: number, way: number): string => [`${value}`, `0x${value.toString(16)}`, `0${value.toString(8)}`][way] as string
+    const spelled = (value: number, way: number): string =>
+      [`${value}`, `0x${value.toString(16)}`, `0${value.toString(8)}`][way] as string
     fc.assert(
-      fc.property(octet, octet, octet, octet, fc.array(fc.nat(2), { minLength: 4, maxLength: 4 }), fc.nat(3), (a, b, c, d, ways, form) => {
-        const parts = [a, b, c, d].map((value, index) => spelled(value, ways[index] as number))
-        const whole = ((a << 24) >>> 0) + (b << 16) + (c << 8) + d
-        const host = [parts.join('.'), String(whole), `0x${whole.toString(16)}`, `${parts[0]}.${(b << 16) + (c << 8) + d}`][form]
-        expect(allowed(`https://${host}/`)).toBe(false)
-      }),
+      fc.property(
+        octet,
+        octet,
+        octet,
+        octet,
+        fc.array(fc.nat(2), { minLength: 4, maxLength: 4 }),
+        fc.nat(3),
+        (a, b, c, d, ways, form) => {
+          const parts = [a, b, c, d].map((value, index) => spelled(value, ways[index] as number))
+          const whole = ((a << 24) >>> 0) + (b << 16) + (c << 8) + d
+          const host = [
+            parts.join('.'),
+            String(whole),
+            `0x${whole.toString(16)}`,
+            `${parts[0]}.${(b << 16) + (c << 8) + d}`,
+          ][form]
+          expect(allowed(`https://${host}/`)).toBe(false)
+        },
+      ),
       { numRuns: 2_000 },
     )
   })
@@ -278,6 +314,7 @@ describe('a range', () => {
     expect(spanOf('bytes=-50', 10)).toEqual({ offset: 0, length: 10 })
     expect(spanOf('bytes=-0', 10)).toBe('unsatisfiable')
     expect(spanOf('bytes=3-', 10)).toEqual({ offset: 3, length: 7 })
-    for (const odd of ['bytes=', 'bytes=-', 'items=1-2', 'bytes=1-2,4-5', 'bytes=a-b', '']) expect(spanOf(odd, 10)).toBeNull()
+    for (const odd of ['bytes=', 'bytes=-', 'items=1-2', 'bytes=1-2,4-5', 'bytes=a-b', ''])
+      expect(spanOf(odd, 10)).toBeNull()
   })
 })

@@ -1,7 +1,16 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { type ErrorCode, errorKinds } from '../shared/errors.ts'
 import { signToken } from './auth/browser-token.ts'
-import { bindings, type Caller, callerWith, fakeUpstream, knock, mintFor, newTenant, type Upstream } from './front-door.ts'
+import {
+  bindings,
+  type Caller,
+  callerWith,
+  fakeUpstream,
+  knock,
+  mintFor,
+  newTenant,
+  type Upstream,
+} from './front-door.ts'
 import { newId } from './ids.ts'
 import { accountOf } from './objects/contract.ts'
 import { servicesOf } from './services.ts'

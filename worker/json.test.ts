@@ -3,7 +3,11 @@ import { describe, expect, it } from 'vitest'
 import { bodyLimit, parseStrict, readJson } from './json.ts'
 
 const request = (body: BodyInit, headers: Record<string, string> = {}) =>
-  new Request('https://edge.test/', { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
+  new Request('https://edge.test/', {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json', ...headers },
+  })
 
 describe('strict JSON', () => {
   it('reads what JSON.stringify writes, up to its depth', () => {

@@ -51,7 +51,9 @@ describe('content', () => {
   })
 })
 
-const png = new Uint8Array([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 8, 0, 0, 0, 8, 1, 2, 3])
+const png = new Uint8Array([
+  0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 8, 0, 0, 0, 8, 1, 2, 3,
+])
 
 describe('assets', () => {
   const announce = async (bytes: Uint8Array<ArrayBuffer>, fields: object = {}) => ({
@@ -94,7 +96,9 @@ describe('assets', () => {
     huge.set([0, 0, 0xff, 0xff], 20)
     expect(await attempt(await announce(huge), huge)).toBe(413)
     expect((await caller.call('POST', '/v1/assets', await announce(png, { bytes: 11 * 2 ** 20 }))).status).toBe(413)
-    expect((await caller.call('POST', '/v1/assets', await announce(png, { content_type: 'text/html' }))).status).toBe(415)
+    expect((await caller.call('POST', '/v1/assets', await announce(png, { content_type: 'text/html' }))).status).toBe(
+      415,
+    )
   })
 })
 
@@ -112,7 +116,12 @@ describe('the shape of OpenAI', () => {
         return knock(path(request.url), request)
       }) as typeof fetch,
     })
-    const video = await client.videos.create({ prompt: 'a red fox', seconds: '2' as '4', size: '64x64' as '720x1280', model: 'zt-test' as 'sora-2' })
+    const video = await client.videos.create({
+      prompt: 'a red fox',
+      seconds: '2' as '4',
+      size: '64x64' as '720x1280',
+      model: 'zt-test' as 'sora-2',
+    })
     expect(video).toMatchObject({ object: 'video', model: 'zt-test', size: '64x64', remixed_from_video_id: null })
     await caller.call('GET', `/v1/videos/${video.id}/events`).then((response) => response.text())
     const done = await client.videos.retrieve(video.id)
@@ -146,7 +155,9 @@ describe('other doors', () => {
   it('quote without writing anything, list by pages, and give the catalog with a tag', async () => {
     const { node } = fakeUpstream()
     const caller = await newTenant()
-    const quote = (await (await caller.call('POST', '/v1/videos/quote', { prompt: 'a fox', seed: 1, num_frames: 16 })).json()) as object
+    const quote = (await (
+      await caller.call('POST', '/v1/videos/quote', { prompt: 'a fox', seed: 1, num_frames: 16 })
+    ).json()) as object
     expect(quote).toMatchObject({
       recommended: 'in_cloud',
       cloud: { eligible: true, max_cost_usd: '0.000000' },
@@ -195,7 +206,10 @@ describe('other doors', () => {
     const ask = () => caller.call('POST', '/v1/embeddings/prompt', { prompt: 'a fox', dtype: 'f16' })
     const [first, second] = [await ask(), await ask()]
     for (const response of [first, second]) {
-      expect([response.status, response.headers.get('zoetrope-tensor')]).toEqual([200, '{"shape":[1,2,4],"dtype":"f16"}'])
+      expect([response.status, response.headers.get('zoetrope-tensor')]).toEqual([
+        200,
+        '{"shape":[1,2,4],"dtype":"f16"}',
+      ])
       expect((await response.arrayBuffer()).byteLength).toBe(16)
     }
     expect(node.requests).toEqual(['POST /v1/embeddings/prompt'])
@@ -205,14 +219,24 @@ describe('other doors', () => {
     const allowed = async (origin: string) =>
       (await knock('/v1/videos', { method: 'OPTIONS', headers: { origin } })).headers.get('access-control-allow-origin')
     expect(await allowed('https://app.test')).toBe('https://app.test')
-    for (const origin of ['https://app.test.evil.com', 'http://app.test', 'https://APP.test', 'null', 'https://app.test:443', 'https://xapp.test']) {
+    for (const origin of [
+      'https://app.test.evil.com',
+      'http://app.test',
+      'https://APP.test',
+      'null',
+      'https://app.test:443',
+      'https://xapp.test',
+    ]) {
       expect([origin, await allowed(origin)]).toEqual([origin, null])
     }
   })
 
   it('let a revoked token in no more', async () => {
     const caller = await newTenant()
-    const minted = (await (await caller.call('POST', '/v1/tokens', { subject: 's' })).json()) as { jti: string; token: string }
+    const minted = (await (await caller.call('POST', '/v1/tokens', { subject: 's' })).json()) as {
+      jti: string
+      token: string
+    }
     expect((await caller.call('DELETE', `/v1/tokens/${minted.jti}`)).status).toBe(204)
     const answer = await knock('/v1/videos', { headers: { authorization: `Bearer ${minted.token}` } })
     expect(answer.status).toBe(401)

@@ -15,11 +15,23 @@ describe('every model of the catalog', () => {
   for (const entry of entries) {
     it(`is a good entry and takes a plain request: ${entry.ref}`, () => {
       expect(v.safeParse(catalogModelSchema, entry.model).success).toBe(true)
-      const request = parseRequest({ prompt: 'a fox', ...(entry.model.modes.includes('t2v') ? {} : needs(entry.model.parameters)) })
+      const request = parseRequest({
+        prompt: 'a fox',
+        ...(entry.model.modes.includes('t2v') ? {} : needs(entry.model.parameters)),
+      })
       const { effective, warnings } = resolveRequest(request, entry.model, { seed: 1 })
       expect(warnings).toEqual([])
       expect(costOf(entry.model, effective)).toBeGreaterThan(0)
-      const again = resolveRequest(parseRequest({ prompt: 'a fox', num_frames: effective.num_frames, size: `${effective.width}x${effective.height}`, strict: true }), entry.model, { seed: 1 })
+      const again = resolveRequest(
+        parseRequest({
+          prompt: 'a fox',
+          num_frames: effective.num_frames,
+          size: `${effective.width}x${effective.height}`,
+          strict: true,
+        }),
+        entry.model,
+        { seed: 1 },
+      )
       expect(again.effective.num_frames).toBe(effective.num_frames)
     })
   }
@@ -83,7 +95,12 @@ describe('the input of an upstream model', () => {
 
   it('says seconds as text where a model wants text, and a size by its list', () => {
     const effective = effectiveOf('sora-2', { size: '720x1280', duration: 8 })
-    const { input } = mapInput(effective, { prompt: {}, seconds: { type: 'string' }, size: { enum: ['1280x720', '720x1280'] } }, {}, {})
+    const { input } = mapInput(
+      effective,
+      { prompt: {}, seconds: { type: 'string' }, size: { enum: ['1280x720', '720x1280'] } },
+      {},
+      {},
+    )
     expect(input).toEqual({ prompt: 'a fox', seconds: '8', size: '720x1280' })
   })
 })

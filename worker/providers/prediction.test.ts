@@ -5,7 +5,17 @@ import { outputUrls, progressOf, readPage, readPrediction, statusOf } from './pr
 
 describe('a prediction', () => {
   it('of any shape is read or passed over, and never falls over', () => {
-    const anything = fc.oneof(fc.jsonValue(), fc.record({ id: fc.string(), status: fc.jsonValue(), output: fc.jsonValue(), logs: fc.jsonValue(), metrics: fc.jsonValue(), error: fc.jsonValue() }))
+    const anything = fc.oneof(
+      fc.jsonValue(),
+      fc.record({
+        id: fc.string(),
+        status: fc.jsonValue(),
+        output: fc.jsonValue(),
+        logs: fc.jsonValue(),
+        metrics: fc.jsonValue(),
+        error: fc.jsonValue(),
+      }),
+    )
     fc.assert(
       fc.property(anything, (value) => {
         const prediction = readPrediction(JSON.stringify(value))
@@ -19,14 +29,29 @@ describe('a prediction', () => {
 
   it('with a status nobody knows is simply not over', () => {
     const read = (status: unknown) => statusOf(readPrediction(JSON.stringify({ id: 'p', status })) as never).state
-    expect(['starting', 'processing', 'pondering', 7, null].map(read)).toEqual(['queued', 'in_progress', 'in_progress', 'in_progress', 'in_progress'])
-    expect(['succeeded', 'failed', 'canceled', 'cancelled', 'aborted'].map(read)).toEqual(['succeeded', 'failed', 'canceled', 'canceled', 'aborted'])
+    expect(['starting', 'processing', 'pondering', 7, null].map(read)).toEqual([
+      'queued',
+      'in_progress',
+      'in_progress',
+      'in_progress',
+      'in_progress',
+    ])
+    expect(['succeeded', 'failed', 'canceled', 'cancelled', 'aborted'].map(read)).toEqual([
+      'succeeded',
+      'failed',
+      'canceled',
+      'canceled',
+      'aborted',
+    ])
   })
 
   it('has its outputs in every shape they come in, empty ones left out', () => {
     const shapes: readonly (readonly [unknown, readonly string[]])[] = [
       ['https://a/x', ['https://a/x']],
-      [['https://a/x', 'https://a/y'], ['https://a/x', 'https://a/y']],
+      [
+        ['https://a/x', 'https://a/y'],
+        ['https://a/x', 'https://a/y'],
+      ],
       [{ video: 'https://a/x', gif: 'https://a/z' }, ['https://a/x']],
       [{ url: 'https://a/x' }, ['https://a/x']],
       [{ output: [{ url: 'https://a/x' }, null] }, ['https://a/x']],
@@ -39,9 +64,13 @@ describe('a prediction', () => {
 
   it('says in our node’s own words why it failed', () => {
     const failed = { id: 'p', status: 'failed', error: 'out_of_memory: too big', error_code: 'out_of_memory' }
-    expect(statusOf(readPrediction(JSON.stringify(failed)) as never)).toMatchObject({ error: { code: 'out_of_memory' } })
+    expect(statusOf(readPrediction(JSON.stringify(failed)) as never)).toMatchObject({
+      error: { code: 'out_of_memory' },
+    })
     const cloud = { id: 'p', status: 'failed', error: 'The output was flagged as sensitive' }
-    expect(statusOf(readPrediction(JSON.stringify(cloud)) as never)).toMatchObject({ error: { code: 'content_blocked' } })
+    expect(statusOf(readPrediction(JSON.stringify(cloud)) as never)).toMatchObject({
+      error: { code: 'content_blocked' },
+    })
   })
 })
 
@@ -60,6 +89,11 @@ describe('progress in logs', () => {
       { numRuns: 300 },
     )
     expect(progressOf('nothing here')).toBeNull()
-    expect(progressOf(' 50%|#####     | 4/8 [00:03<00:03]\n')).toMatchObject({ value: 0.5, step: 4, steps: 8, eta_ms: 3_000 })
+    expect(progressOf(' 50%|#####     | 4/8 [00:03<00:03]\n')).toMatchObject({
+      value: 0.5,
+      step: 4,
+      steps: 8,
+      eta_ms: 3_000,
+    })
   })
 })

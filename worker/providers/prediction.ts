@@ -67,7 +67,10 @@ export function statusOf(prediction: Prediction): ProviderStatus {
         receipt: prediction.receipt ?? null,
       }
     case 'failed':
-      return { state: 'failed', error: { code: prediction.error_code ?? codeOf(prediction.error), detail: textOf(prediction.error) } }
+      return {
+        state: 'failed',
+        error: { code: prediction.error_code ?? codeOf(prediction.error), detail: textOf(prediction.error) },
+      }
     case 'canceled':
     case 'cancelled':
       return { state: 'canceled' }
