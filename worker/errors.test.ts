@@ -149,11 +149,14 @@ describe('what a provider does wrong', () => {
   for (const [life, status, code] of [
     ['fails', 'failed', 'upstream_error'],
     ['aborted', 'expired', undefined],
+    ['aborted', 'failed', 'upstream_cancelled'],
     ['canceled', 'failed', 'upstream_cancelled'],
   ] as const) {
-    it(`is told in our words: a run that ${life}`, async () => {
+    it(`is told in our words: a run that ${life}, ${status}`, async () => {
       const { node } = fakeUpstream()
       node.life = life
+      // Whether it was ever seen running.
+      node.pollsNeeded = status === 'expired' ? 0 : 1
       const job = await (await newTenant()).run({ seed: 12 })
       expect([job.status, job.error?.code]).toEqual([status, code])
     })

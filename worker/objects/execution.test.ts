@@ -223,6 +223,8 @@ function violations(verdict: Verdict): string[] {
   if (debits === 1 && releases > 0) wrong.push('I6: debited and released')
   if (outcome?.kind === 'completed' && debits !== 1) wrong.push('I2: completed without a debit')
   if (outcome !== null && outcome.kind !== 'completed' && debits > 0) wrong.push(`I2: ${outcome.kind} was charged`)
+  if (outcome?.kind === 'expired' && verdict.trace.some((line) => line.endsWith('started')))
+    wrong.push('I3: expired after its start')
   if (outcome?.kind === 'completed' && cancelled) wrong.push('I2: stopped in time, and charged')
   if (outcome?.kind === 'completed' && !succeeded) wrong.push('I5: completed without a success upstream')
   // The list lags less than we wait before we look, so every lost answer is found again: once is the limit.

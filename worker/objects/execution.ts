@@ -291,7 +291,11 @@ function endedAs(status: ProviderStatus, cancelling: boolean, late: boolean, run
       if (cancelling) return { kind: 'cancelled', confirmed: true }
       return late ? timedOut : failed('upstream_cancelled', 'the provider stopped it, and not because we asked')
     case 'aborted':
-      return cancelling ? { kind: 'cancelled', confirmed: true } : { kind: 'expired' }
+      if (cancelling) return { kind: 'cancelled', confirmed: true }
+      // It means stopped before its start; of a run we saw running it cannot be true.
+      return run.started
+        ? failed('upstream_cancelled', 'the provider aborted a run that had begun')
+        : { kind: 'expired' }
     case 'missing':
       // A list or a replica may lag; one that stays away is gone.
       if (run.failures < 5) return late ? timedOut : undefined

@@ -9,6 +9,7 @@ import { DurableObject } from 'cloudflare:workers'
 import type { Warning } from '../../shared/effective.ts'
 import type { WireEvent } from '../../shared/events.ts'
 import { isTerminal, type Job, type JobStatus } from '../../shared/job.ts'
+import { jobError } from '../../shared/problem.ts'
 import { encodeEvent, type NumberedEvent } from '../../shared/sse.ts'
 import type { Env } from '../env.ts'
 import { type Services, servicesOf } from '../services.ts'
@@ -37,19 +38,18 @@ import {
   signedEvent,
   signedJob,
 } from './generation-state.ts'
+import { heardTable, isNews } from './heard.ts'
 import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
 import { readers } from './readers.ts'
 
-const tables = `${logTable}${deliveryTable}${interestTables}
-  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS hooks (delivery TEXT PRIMARY KEY, at INTEGER NOT NULL);`
+const tables = `${logTable}${deliveryTable}${interestTables}${heardTable}
+  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
 
 const never = Number.MAX_SAFE_INTEGER
 const rearmMs = 30_000
 const maxSteps = 16
 const logLifeMs = 86_400_000
-const hookMemoryMs = 3_600_000
 const maxReaders = 64
 
 export class Generation extends DurableObject<Env> implements GenerationObject {
@@ -212,8 +212,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const run = state?.run
     if (state === null || run === null || run === undefined || attempt > run.attempts) return false
     const now = Date.now()
-    this.#sql.exec('DELETE FROM hooks WHERE at < ?', now - hookMemoryMs)
-    if (this.#sql.exec('INSERT OR IGNORE INTO hooks VALUES (?, ?)', delivery, now).rowsWritten === 0) return false
+    if (!isNews(this.#sql, delivery, now)) return false
     const named = { provider: state.ticket.record.provider, ref: operation }
     const current = run.attempt?.number === attempt && run.outcome === null
     if (current) adoptFromHook(run, named, now)
@@ -247,8 +246,6 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await this.ctx.storage.deleteAll()
     return 'erased'
   }
-
-  // --- events
 
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url)
@@ -318,8 +315,6 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       this.#append({ type: 'warning', warning })
     }
   }
-
-  // --- the alarm
 
   override async alarm(): Promise<void> {
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
@@ -479,5 +474,5 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
 
 const lostOutcome: Outcome = {
   kind: 'failed',
-  error: { code: 'deadline_exceeded', detail: 'the shared execution did not end in time', retryable: true },
+  error: jobError('deadline_exceeded', 'the shared execution did not end in time'),
 }

@@ -46,13 +46,15 @@ describe('a sealed dispatch', () => {
   })
 
   it('keeps the answer and the time to wait, and refuses a second request without a network', async () => {
-    const seal = sealedFetch(
-      (async () => new Response('busy', { status: 429, headers: { 'retry-after': '7' } })) as unknown as typeof fetch,
-      30_000,
-      never,
-    )
+    let sent = 0
+    const busy = async () => {
+      sent += 1
+      return new Response('busy', { status: 429, headers: { 'retry-after': '7' } })
+    }
+    const seal = sealedFetch(busy as unknown as typeof fetch, 30_000, never)
     expect((await seal.fetch('https://a.example')).status).toBe(424)
     expect((await seal.fetch('https://a.example')).status).toBe(424)
+    expect(sent).toBe(1)
     expect(seal.outcome()).toEqual({ kind: 'response', status: 429, retryAfter: '7', body: 'busy' })
   })
 })
