@@ -3,6 +3,7 @@
  */
 
 import { defineConfig } from 'vitest/config'
+import { browserProject } from './test/browser-project.ts'
 
 export default defineConfig({
   test: {
@@ -11,7 +12,8 @@ export default defineConfig({
         // Everything that runs in Node, the runtimes included. One file at a time: ORT takes all cores by itself.
         test: {
           name: 'node',
-          include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts'],
+          include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts', 'client/**/*.test.ts'],
+          exclude: ['**/*.browser.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
           testTimeout: 60_000,
         },
@@ -20,6 +22,8 @@ export default defineConfig({
         // The Worker, through the app's own request(): web standards only.
         test: { name: 'worker', include: ['worker/**/*.test.ts'] },
       },
+      // The client in a real browser: WebGPU, OPFS, WebCodecs and Web Workers exist nowhere else.
+      ...browserProject(),
     ],
   },
 })

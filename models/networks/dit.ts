@@ -133,7 +133,7 @@ export function unpatchify(tokens: Value, shape: Value['shape'], patch: number):
 }
 
 const common = {
-  channels: 32,
+  channels: 64,
   patch: 2,
   textWidth: 256,
   featureWidth: 128,
@@ -144,7 +144,7 @@ const common = {
 
 /** The sizes, by name. Parameters without the text encoder: about 9 M, 30 M, 100 M. */
 export const ditSizes = {
-  tiny: { ...common, width: 64, depth: 2, heads: 2, rotaryShares: [4, 6, 6] },
+  tiny: { ...common, channels: 16, width: 64, depth: 2, heads: 2, rotaryShares: [4, 6, 6] },
   nano: { ...common, width: 256, depth: 6, heads: 4, rotaryShares: [8, 12, 12] },
   small: { ...common, width: 384, depth: 9, heads: 6, rotaryShares: [8, 12, 12] },
   base: { ...common, width: 640, depth: 11, heads: 10, rotaryShares: [8, 12, 12] },

@@ -1,0 +1,82 @@
+/**
+ * The vitest project of a real browser: a system Chromium with a software GPU, or nothing where there is none.
+ *
+ * Serves the runtime, and a toy model under /models/, as a deployment would. Flags: WebGPU on SwiftShader.
+ */
+
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { defineBrowserCommand, playwright } from '@vitest/browser-playwright'
+import type { TestProjectInlineConfiguration } from 'vitest/config'
+import { type Assets, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
+import { faultyDownloads } from './faulty-downloads.ts'
+import { toyModel } from './toy-model.ts'
+
+const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
+
+/** As the platform's documentation for software WebGPU has them; GPU stays enabled. */
+export const chromiumFlags = ['--headless=new', '--no-sandbox', '--enable-unsafe-webgpu']
+
+/** The project, or none with a line that says so. */
+export function browserProject(): TestProjectInlineConfiguration[] {
+  if (!existsSync(chromium)) {
+    process.stderr.write(`browser tests are left out: there is no ${chromium}; apt-get install chromium\n`)
+    return []
+  }
+  return [
+    {
+      plugins: [zoetropeAssets(toyAssets), faultyDownloads()],
+      server: { headers: isolationHeaders },
+      // Found late they would reload the page in the middle of a test.
+      optimizeDeps: { include: ['valibot', 'mediabunny'] },
+      test: {
+        name: 'browser',
+        include: ['client/**/*.browser.test.ts'],
+        testTimeout: 180_000,
+        browser: {
+          enabled: true,
+          headless: true,
+          screenshotFailures: false,
+          provider: playwright({
+            launchOptions: {
+              executablePath: chromium,
+              args: chromiumFlags,
+              ignoreDefaultArgs: ['--headless', '--headless=old'],
+            },
+          }),
+          instances: [{ browser: 'chromium' }],
+          commands: { ffprobe },
+        },
+      },
+    },
+  ]
+}
+
+async function toyAssets(): Promise<Assets> {
+  const [student, teacher] = [await toyModel({ id: 'toy' }), await toyModel({ id: 'toy-teacher', guided: false })]
+  const assets = new Map<string, () => Promise<Uint8Array | string>>()
+  assets.set('/models/index.json', async () => JSON.stringify({ object: 'list', data: ['toy', 'toy-teacher'] }))
+  for (const { card, files } of [student, teacher]) {
+    assets.set(`/models/cards/${card.id}.json`, async () => JSON.stringify(card))
+    for (const [file, bytes] of Object.entries(files)) assets.set(`/models/weights/${file}`, async () => bytes)
+  }
+  return assets
+}
+
+/** What ffprobe reads in a file given as base64. */
+const ffprobe = defineBrowserCommand(async (_context, base64: string, extension: string) => {
+  const folder = await mkdtemp(join(tmpdir(), 'zoetrope-probe-'))
+  try {
+    const file = join(folder, `video.${extension}`)
+    await writeFile(file, Buffer.from(base64, 'base64'))
+    const words = ['-v', 'error', '-count_frames', '-show_streams', '-show_format', '-of', 'json', file]
+    const { stdout } = await promisify(execFile)('ffprobe', words)
+    return JSON.parse(stdout) as { streams: Record<string, string | number>[] }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})

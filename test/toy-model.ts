@@ -1,0 +1,97 @@
+/**
+ * A model of the smallest sizes with random weights: everything of a released one but the meaning.
+ */
+
+import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
+import { input, type ParameterDescription, scope, trace, type Value } from '../models/graph/graph.ts'
+import { autoencoderSizes, decoder } from '../models/networks/autoencoder.ts'
+import { dit, ditSizes } from '../models/networks/dit.ts'
+import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.ts'
+import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
+import { initialize } from '../models/train/initialize.ts'
+import { writeSafetensors } from '../models/weights/safetensors.ts'
+import { gaussian } from '../shared/random.ts'
+
+export interface ToyModel {
+  readonly card: ModelCard
+  readonly files: Readonly<Record<string, Uint8Array>>
+}
+
+/** Guided as students are, or run on two rows as teachers are. */
+export async function toyModel({ id = 'toy', guided = true, seed = 1 } = {}): Promise<ToyModel> {
+  const files: Record<string, Uint8Array> = {
+    [`${id}.safetensors`]: weightsOf(denoiserParameters(guided), seed),
+    [`${id}-autoencoder.safetensors`]: weightsOf(autoencoderParameters(), seed),
+  }
+  const [denoiser, autoencoder] = await Promise.all(Object.entries(files).map(([file, bytes]) => reference(file, bytes)))
+  return { card: toyCard(id, guided, { denoiser, autoencoder } as ModelCard['weights']), files }
+}
+
+function toyCard(id: string, guided: boolean, weights: ModelCard['weights']): ModelCard {
+  return readCard({
+    id,
+    revision: 'r1',
+    family: 'zt.toy16',
+    summary: 'Random weights, for tests.',
+    license: 'Apache-2.0',
+    architecture: { denoiser: 'tiny', textEncoder: 'tiny', autoencoder: 'tiny', guided, tokenizer: tokenizerRevision },
+    prediction: 'velocity',
+    schedule: 'cosine',
+    weights,
+    parameters: {
+      num_frames: { min: 1, max: 81, stride: 4, offset: 1, default: 9 },
+      fps: { default: 8 },
+      size: { multiple: 16, min: 32, max: 512, max_pixels: 262144, default: '32x32' },
+      num_inference_steps: { min: 1, max: 16, default: 4 },
+      guidance_scale: { min: 1, max: 12, default: 3 },
+      sampler: guided ? 'ddim' : 'dpm2m',
+    },
+    training: {},
+    figures: {},
+  })
+}
+
+function denoiserParameters(guided: boolean): readonly ParameterDescription[] {
+  const config = { ...ditSizes.tiny, guided }
+  return parametersOf(() => {
+    const text = scope('text', () =>
+      textEncoder(
+        { ...textEncoderSizes.tiny, vocabulary: vocabularySize },
+        input('ids', [1, 8], 'int32'),
+        input('mask', [1, 8]),
+      ),
+    )
+    return scope('dit', () =>
+      dit(config, {
+        ...text,
+        latents: input('latents', [1, config.channels, 2, 4, 4]),
+        time: input('time', [1, 2, config.featureWidth]),
+        guidance: input('guidance', [1, config.featureWidth]),
+      }),
+    )
+  })
+}
+
+const autoencoderParameters = () =>
+  parametersOf(() =>
+    scope('autoencoder', () => decoder(autoencoderSizes.tiny, input('latents', [1, autoencoderSizes.tiny.channels, 1, 4, 4]))),
+  )
+
+const parametersOf = (build: () => Value) =>
+  trace(() => ({ out: build() })).parameters.map(({ attributes }) => attributes)
+
+/** Zeros become small numbers too, or the network would be silent and every comparison vacuous. */
+function weightsOf(parameters: readonly ParameterDescription[], seed: number): Uint8Array {
+  const fresh = initialize(seed)
+  const entries = parameters.map((parameter, index) => {
+    const noise = gaussian(seed, 1000 + index, 0, fresh(parameter).length)
+    return [parameter.name, { shape: parameter.shape, data: fresh(parameter).map((x, at) => x + 0.03 * (noise[at] as number)) }] as const
+  })
+  return writeSafetensors(Object.fromEntries(entries), 'float16')
+}
+
+async function reference(file: string, bytes: Uint8Array): Promise<WeightsReference> {
+  const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)
+  const sha256 = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return { file, bytes: bytes.length, sha256 }
+}
