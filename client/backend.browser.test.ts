@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { modelOf } from '../models/pipeline/model.ts'
 import { runner } from '../models/pipeline/generate.ts'
+import { modelOf } from '../models/pipeline/model.ts'
 import { effectiveRequest } from '../shared/generation.ts'
 import { toyModel } from '../test/toy-model.ts'
 import { type ExecutionProvider, webBackend } from './backend.ts'

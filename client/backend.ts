@@ -73,7 +73,9 @@ async function lossOf(device: GPUDevice): Promise<GenerationError> {
 function laned(ort: OrtModule, session: InferenceSession, residents: Residents, provider: ExecutionProvider): Session {
   let lane: Promise<unknown> = Promise.resolve()
   const once = async (feeds: Readonly<Record<string, HostTensor>>) => {
-    const inputs = Object.entries(feeds).map(([name, feed]) => [name, residents.find(feed) ?? uploaded(ort, feed)] as const)
+    const inputs = Object.entries(feeds).map(
+      ([name, feed]) => [name, residents.find(feed) ?? uploaded(ort, feed)] as const,
+    )
     const outputs = await session.run(Object.fromEntries(inputs))
     const hosts = Object.entries(outputs).map(async ([name, each]) => [name, await hosted(each, residents)] as const)
     return Object.fromEntries(await Promise.all(hosts))

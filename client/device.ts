@@ -6,36 +6,25 @@
  */
 
 import { GenerationError } from '../shared/errors.ts'
-
-/** What the SDK says of a machine; advice for a router, never trusted for price or access. Names are the wire's. */
-export interface DeviceReport {
-  /** Vendor and architecture, for example `nvidia/ada-lovelace`; null without WebGPU. */
-  readonly adapter_class: string | null
-  readonly features: readonly string[]
-  readonly limits: Readonly<Record<string, number>>
-  readonly cross_origin_isolated: boolean
-  readonly wasm_threads: number
-  /** Null where the browser does not say. An estimate: any write may still fail. */
-  readonly storage_free_bytes: number | null
-  readonly online: boolean
-}
+import type { DeviceReport } from '../shared/request.ts'
 
 const wantedFeatures = ['shader-f16', 'timestamp-query'] as const
 const reportedLimits = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize'] as const
 
-/** Describes this machine. Never throws: what cannot be found out is absent. */
-export async function probeDevice(threads: number): Promise<DeviceReport> {
+/** Describes this machine; models are left to who knows them. Never throws: what cannot be found out is absent. */
+export async function probeDevice(): Promise<DeviceReport> {
   const adapter = await adapterOf().catch(() => null)
   const storage = await navigator.storage?.estimate().catch(() => undefined)
   return {
-    adapter_class: adapter === null ? null : adapterClass(adapter),
+    adapter_class: adapter === null ? 'none' : adapterClass(adapter),
     features: adapter === null ? [] : wantedFeatures.filter((name) => adapter.features.has(name)),
     limits: Object.fromEntries(adapter === null ? [] : reportedLimits.map((name) => [name, adapter.limits[name]])),
     cross_origin_isolated: globalThis.crossOriginIsolated,
-    wasm_threads: threads,
-    storage_free_bytes:
-      storage?.quota === undefined || storage.usage === undefined ? null : storage.quota - storage.usage,
+    wasm_threads: globalThis.crossOriginIsolated,
+    // An estimate: any write may still fail.
+    storage_free_bytes: Math.max(0, (storage?.quota ?? 0) - (storage?.usage ?? 0)),
     online: navigator.onLine,
+    models: [],
   }
 }
 
@@ -51,7 +40,10 @@ export interface OwnedDevice {
 export async function openDevice(): Promise<OwnedDevice> {
   const adapter = await adapterOf()
   if (adapter === null) {
-    throw new GenerationError('device_unavailable', 'WebGPU: no adapter, allowed is any; update the browser or its driver')
+    throw new GenerationError(
+      'device_unavailable',
+      'WebGPU: no adapter, allowed is any; update the browser or its driver',
+    )
   }
   const device = await adapter.requestDevice({
     requiredFeatures: wantedFeatures.filter((name) => adapter.features.has(name)),

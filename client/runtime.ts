@@ -19,7 +19,9 @@ export interface Capabilities {
 }
 
 /** Files of a build, by role. Only what a browser is given; the asyncify build of `webgpu` has 26.8 MB. */
-export const runtimeFiles: Readonly<Record<OrtBuild, { readonly entry: string; readonly glue: string; readonly wasm: string }>> = {
+export const runtimeFiles: Readonly<
+  Record<OrtBuild, { readonly entry: string; readonly glue: string; readonly wasm: string }>
+> = {
   jspi: {
     entry: 'ort.jspi.min.mjs',
     glue: 'ort-wasm-simd-threaded.jspi.mjs',

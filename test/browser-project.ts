@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { defineBrowserCommand, playwright } from '@vitest/browser-playwright'
 import type { TestProjectInlineConfiguration } from 'vitest/config'
-import { type Assets, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
+import { type Assets, indexOf, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
 import { faultyDownloads } from './faulty-downloads.ts'
 import { toyModel } from './toy-model.ts'
 
@@ -29,14 +29,14 @@ export function browserProject(): TestProjectInlineConfiguration[] {
   }
   return [
     {
-      plugins: [zoetropeAssets(toyAssets), faultyDownloads()],
+      plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
       server: { headers: isolationHeaders },
       // Found late they would reload the page in the middle of a test.
       optimizeDeps: { include: ['valibot', 'mediabunny'] },
       test: {
         name: 'browser',
         include: ['client/**/*.browser.test.ts'],
-        testTimeout: 180_000,
+        testTimeout: 60_000,
         browser: {
           enabled: true,
           headless: true,
@@ -56,10 +56,14 @@ export function browserProject(): TestProjectInlineConfiguration[] {
   ]
 }
 
-async function toyAssets(): Promise<Assets> {
+/** Made once: it takes half a second, and every request of a page asks. */
+let made: Promise<Assets> | undefined
+const toyAssets = (): Promise<Assets> => (made ??= makeToyAssets())
+
+async function makeToyAssets(): Promise<Assets> {
   const [student, teacher] = [await toyModel({ id: 'toy' }), await toyModel({ id: 'toy-teacher', guided: false })]
   const assets = new Map<string, () => Promise<Uint8Array | string>>()
-  assets.set('/models/index.json', async () => JSON.stringify({ object: 'list', data: ['toy', 'toy-teacher'] }))
+  assets.set('/models/index.json', async () => indexOf('toy', ['toy', 'toy-teacher']))
   for (const { card, files } of [student, teacher]) {
     assets.set(`/models/cards/${card.id}.json`, async () => JSON.stringify(card))
     for (const [file, bytes] of Object.entries(files)) assets.set(`/models/weights/${file}`, async () => bytes)

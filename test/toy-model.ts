@@ -2,7 +2,6 @@
  * A model of the smallest sizes with random weights: everything of a released one but the meaning.
  */
 
-import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
 import { input, type ParameterDescription, scope, trace, type Value } from '../models/graph/graph.ts'
 import { autoencoderSizes, decoder } from '../models/networks/autoencoder.ts'
 import { dit, ditSizes } from '../models/networks/dit.ts'
@@ -10,6 +9,7 @@ import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.t
 import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
 import { initialize } from '../models/train/initialize.ts'
 import { writeSafetensors } from '../models/weights/safetensors.ts'
+import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
 import { gaussian } from '../shared/random.ts'
 
 export interface ToyModel {
@@ -23,7 +23,9 @@ export async function toyModel({ id = 'toy', guided = true, seed = 1 } = {}): Pr
     [`${id}.safetensors`]: weightsOf(denoiserParameters(guided), seed),
     [`${id}-autoencoder.safetensors`]: weightsOf(autoencoderParameters(), seed),
   }
-  const [denoiser, autoencoder] = await Promise.all(Object.entries(files).map(([file, bytes]) => reference(file, bytes)))
+  const [denoiser, autoencoder] = await Promise.all(
+    Object.entries(files).map(([file, bytes]) => reference(file, bytes)),
+  )
   return { card: toyCard(id, guided, { denoiser, autoencoder } as ModelCard['weights']), files }
 }
 
@@ -74,7 +76,9 @@ function denoiserParameters(guided: boolean): readonly ParameterDescription[] {
 
 const autoencoderParameters = () =>
   parametersOf(() =>
-    scope('autoencoder', () => decoder(autoencoderSizes.tiny, input('latents', [1, autoencoderSizes.tiny.channels, 1, 4, 4]))),
+    scope('autoencoder', () =>
+      decoder(autoencoderSizes.tiny, input('latents', [1, autoencoderSizes.tiny.channels, 1, 4, 4])),
+    ),
   )
 
 const parametersOf = (build: () => Value) =>
@@ -85,7 +89,10 @@ function weightsOf(parameters: readonly ParameterDescription[], seed: number): U
   const fresh = initialize(seed)
   const entries = parameters.map((parameter, index) => {
     const noise = gaussian(seed, 1000 + index, 0, fresh(parameter).length)
-    return [parameter.name, { shape: parameter.shape, data: fresh(parameter).map((x, at) => x + 0.03 * (noise[at] as number)) }] as const
+    return [
+      parameter.name,
+      { shape: parameter.shape, data: fresh(parameter).map((x, at) => x + 0.03 * (noise[at] as number)) },
+    ] as const
   })
   return writeSafetensors(Object.fromEntries(entries), 'float16')
 }

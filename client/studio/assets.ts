@@ -15,6 +15,7 @@ import { runtimeFiles } from '../runtime.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const runtimeFolder = join(root, 'node_modules', 'onnxruntime-web', 'dist')
+const standardModel = 'zt-nano'
 const contentTypes: Readonly<Record<string, string>> = {
   '.mjs': 'text/javascript',
   '.wasm': 'application/wasm',
@@ -25,8 +26,13 @@ const contentTypes: Readonly<Record<string, string>> = {
 /** A file by its address below the site's root; the bytes are read when asked for. */
 export type Assets = ReadonlyMap<string, () => Promise<Uint8Array | string>>
 
+export interface AssetsOptions {
+  /** Further files, which take the place of those at the same address. */
+  readonly more?: () => Promise<Assets>
+}
+
 /** Serves and emits the runtime, the released models and whatever else is given. */
-export function zoetropeAssets(more: () => Promise<Assets> = async () => new Map()): Plugin {
+export function zoetropeAssets({ more = async () => new Map() }: AssetsOptions = {}): Plugin {
   const all = async (): Promise<Assets> => new Map([...runtimeAssets(), ...(await modelAssets()), ...(await more())])
   return {
     name: 'zoetrope-assets',
@@ -48,18 +54,24 @@ function runtimeAssets(): Assets {
 async function modelAssets(): Promise<Assets> {
   const [cards, weights] = [join(root, 'models', 'cards'), join(root, 'models', 'weights')]
   const names = existsSync(cards) ? (await readdir(cards)).filter((file) => file.endsWith('.json')).sort() : []
-  const index = JSON.stringify({ object: 'list', data: names.map((file) => basename(file, '.json')) })
+  const ids = names.map((file) => basename(file, '.json'))
+  const index = indexOf(ids.includes(standardModel) ? standardModel : (ids[0] ?? standardModel), ids)
   const files = (await readdir(weights)).filter((file) => file.endsWith('.safetensors'))
-  return new Map([
+  return new Map<string, () => Promise<Uint8Array | string>>([
     ['/models/index.json', async () => index],
     ...names.map((file) => [`/models/cards/${file}`, () => readFile(join(cards, file))] as const),
     ...files.map((file) => [`/models/weights/${file}`, () => readFile(join(weights, file))] as const),
   ])
 }
 
+/** What /models/index.json says. */
+export const indexOf = (standard: string, ids: readonly string[]): string =>
+  JSON.stringify({ object: 'list', default_model: standard, data: ids })
+
 function serving(all: () => Promise<Assets>): Connect.NextHandleFunction {
   return async (request, response, next) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
+    if (!/^\/(runtime|models)\//.test(pathname)) return next()
     const read = (await all()).get(pathname)
     if (read === undefined) return next()
     const bytes = await read()

@@ -1,0 +1,361 @@
+/**
+ * The engine: a request to a finished file on this device, as events. Runs in a worker of its own (thread.ts).
+ *
+ * Loads the runtime and the model once, checks the adapter, runs the pipeline, keeps a checkpoint after every step and
+ * goes on from one that is there. One generation at a time. Knows no page and no service.
+ */
+
+import { planOf, type Runner, runner } from '../models/pipeline/generate.ts'
+import type { Model } from '../models/pipeline/model.ts'
+import { catalogModelOf } from '../shared/catalog.ts'
+import { resolveRequest, type Warning } from '../shared/effective.ts'
+import { GenerationError } from '../shared/errors.ts'
+import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+import type { Receipt } from '../shared/receipt.ts'
+import { parseRequest } from '../shared/request.ts'
+import { type ExecutionProvider, type WebBackend, webBackend } from './backend.ts'
+import { type CheckpointStore, checkpointStore, type SteppingBackend, stepping } from './checkpoint.ts'
+import type { Output, UnnumberedEvent } from './events.ts'
+import type { Clip } from './frames.ts'
+import { encodeGif } from './gif.ts'
+import { type GoldenResult, goldenForward, requirePass } from './golden.ts'
+import { sha256 } from './hash.ts'
+import { type ModelLibrary, modelLibrary } from './models.ts'
+import { type EncodedVideo, encodeMovie } from './mp4.ts'
+import { type Preview, previewOf } from './preview.ts'
+import { eventQueue } from './queue.ts'
+import { receiptOf, weightsHash } from './receipt.ts'
+import { buildFor, capabilities, loadRuntime, type OrtModule, runtimeVersion } from './runtime.ts'
+import { openShelf, readFile, type Shelf, writeFile } from './shelf.ts'
+import { createStore, type Store } from './store.ts'
+
+export interface EngineOptions {
+  readonly provider: ExecutionProvider
+  /** Address of the runtime's files, ending in a slash. */
+  readonly runtimeUrl: string
+  /** Address of cards and weights, ending in a slash. */
+  readonly modelsUrl: string
+  readonly threads: number
+}
+
+/** A request and the seed to use where it names none; names are the wire's. */
+export interface EngineRequest {
+  readonly request: unknown
+  readonly seed: number
+}
+
+/** Object URLs do not expire while their page lives. */
+const never = '9999-12-31T23:59:59Z'
+
+/** An output before it has an address. */
+export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob }
+
+export type EngineEvent =
+  | { readonly type: 'begun'; readonly effective: EffectiveRequest; readonly warnings: readonly Warning[] }
+  | Exclude<UnnumberedEvent, { type: 'output' | 'status' | 'error' }>
+  | { readonly type: 'output'; readonly output: MadeOutput }
+  | { readonly type: 'finished'; readonly receipt: Receipt }
+
+export interface ModelState {
+  readonly card: ModelCard
+  /** Whether it is the one used when none is named. */
+  readonly standard: boolean
+  readonly cached: boolean
+  readonly golden: 'pass' | 'fail' | 'untested'
+}
+
+export interface Engine {
+  readonly generate: (request: EngineRequest, signal: AbortSignal) => AsyncIterable<EngineEvent>
+  /** Downloads a model, loads the runtime and checks the adapter, so that the next generation begins at once. */
+  readonly prefetch: (
+    id: string,
+    signal: AbortSignal,
+    onProgress: (received: number, total: number) => void,
+  ) => Promise<void>
+  readonly models: (signal: AbortSignal) => Promise<ModelState[]>
+  readonly remove: (id: string, signal: AbortSignal) => Promise<void>
+  /** Settles when the GPU is gone: this engine is of no more use. */
+  readonly lost: Promise<GenerationError>
+}
+
+export function createEngine(options: EngineOptions): Engine {
+  const loss = Promise.withResolvers<GenerationError>()
+  const house = lazily(() => furnish(options, loss.resolve))
+  return {
+    lost: loss.promise,
+    async *generate(request, signal) {
+      yield* generation(await house(), request, signal)
+    },
+    prefetch: async (id, signal, onProgress) => {
+      const context = await house()
+      await seat(context, await context.library.card(id, signal), signal, onProgress)
+    },
+    models: async (signal) => {
+      const { library, notes } = await house()
+      const standard = await library.standard(signal)
+      const cards = await Promise.all((await library.ids(signal)).map((id) => library.card(id, signal)))
+      return Promise.all(
+        cards.map(async (card) => ({
+          card,
+          standard: card.id === standard,
+          cached: await library.cached(card),
+          golden: options.provider === 'wasm' ? 'pass' : await goldenVerdict(notes, card),
+        })),
+      )
+    },
+    remove: async (id, signal) => {
+      const { library, store } = await house()
+      const card = await library.card(id, signal)
+      for (const { sha256: name } of Object.values(card.weights)) await store.remove(name)
+    },
+  }
+}
+
+/** What an engine holds from its first use on. */
+interface House {
+  readonly options: EngineOptions
+  readonly store: Store
+  readonly notes: Shelf
+  readonly library: ModelLibrary
+  readonly checkpoints: CheckpointStore
+  readonly runtime: () => Promise<OrtModule>
+  readonly backend: () => Promise<WebBackend>
+  /** The model in memory; the last one used. */
+  seated?: Seated
+}
+
+interface Seated {
+  readonly model: Model
+  readonly backend: WebBackend
+  readonly steps: SteppingBackend
+  readonly runner: Runner
+  readonly preview: Preview
+}
+
+function lazily<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    // A failed start may be tried again.
+    made.catch(() => (made = undefined))
+    return made
+  }
+}
+
+async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) => void): Promise<House> {
+  const store = createStore({ shelf: await openShelf('zoetrope-weights') })
+  const notes = await openShelf('zoetrope-notes')
+  const runtime = lazily(() => loadRuntime(buildFor(capabilities()), options.runtimeUrl, options.threads))
+  return {
+    options,
+    store,
+    notes,
+    library: modelLibrary(options.modelsUrl, store, notes),
+    checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
+    runtime,
+    backend: lazily(async () => {
+      const backend = await webBackend(await runtime(), options.provider)
+      backend.lost.then(onLoss)
+      return backend
+    }),
+  }
+}
+
+/** Puts a model on the backend, or finds it there. Weights and runtime are fetched at the same time. */
+async function seat(
+  house: House,
+  card: ModelCard,
+  signal: AbortSignal,
+  onProgress: (received: number, total: number) => void,
+): Promise<Seated> {
+  const known = house.seated
+  if (known?.model.card.id === card.id && known.model.card.revision === card.revision) return known
+  const [model, backend] = await Promise.all([house.library.load(card, signal, onProgress), house.backend()])
+  await requireGolden(house, model, backend)
+  await house.seated?.runner[Symbol.asyncDispose]()
+  const steps = stepping(backend)
+  house.seated = { model, backend, steps, runner: runner(model, steps), preview: previewOf(model) }
+  return house.seated
+}
+
+/** Asks once per adapter, model and runtime; wasm is the reference itself. */
+async function requireGolden({ notes, runtime }: House, model: Model, backend: WebBackend): Promise<void> {
+  if (backend.adapterClass === null) return
+  const adapter = backend.adapterClass.replace(/\W+/g, '_')
+  const name = `${goldenPrefix(await weightsHash(model.card))}${adapter}-${runtimeVersion}.json`
+  const known = readGolden(await readFile(notes, name))
+  requirePass(known ?? (await measured()), backend.adapterClass)
+
+  async function measured(): Promise<GoldenResult> {
+    await using reference = await webBackend(await runtime(), 'wasm')
+    const fresh = await goldenForward(model, backend, reference)
+    await writeFile(notes, name, new TextEncoder().encode(JSON.stringify(fresh)))
+    return fresh
+  }
+}
+
+/** The verdict on any adapter of this machine; a machine rarely has two. */
+async function goldenVerdict(notes: Shelf, card: ModelCard): Promise<ModelState['golden']> {
+  const prefix = goldenPrefix(await weightsHash(card))
+  const name = (await notes.names()).find((each) => each.startsWith(prefix))
+  return (name === undefined ? undefined : readGolden(await readFile(notes, name)))?.verdict ?? 'untested'
+}
+
+const goldenPrefix = (hash: string): string => `golden-${hash.slice(0, 16)}-`
+
+function readGolden(bytes: Uint8Array | undefined): GoldenResult | undefined {
+  if (bytes === undefined) return undefined
+  try {
+    const data = JSON.parse(new TextDecoder().decode(bytes)) as GoldenResult
+    return data.verdict === 'pass' || data.verdict === 'fail' ? data : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function* generation(
+  house: House,
+  { request, seed }: EngineRequest,
+  signal: AbortSignal,
+): AsyncGenerator<EngineEvent> {
+  const parsed = parseRequest(request)
+  const card = await house.library.card(parsed.model ?? (await house.library.standard(signal)), signal)
+  // Refused before a byte of weights is fetched.
+  const { effective, warnings } = resolveFor(card, parsed, seed)
+  yield { type: 'begun', effective, warnings }
+  const seated = yield* seating(house, card, signal)
+  const hashes: string[] = []
+  for (let index = 0; index < effective.n; index++) {
+    const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
+    const output = yield* made(house, seated, one, { index, of: effective.n }, signal)
+    hashes.push(output.sha256)
+    yield { type: 'output', output }
+  }
+  yield { type: 'finished', receipt: await receiptOf(seated.model, seated.backend, effective, hashes) }
+}
+
+function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, seed: number) {
+  const { effective, warnings } = resolveRequest(parsed, catalogModelOf(card), { seed })
+  const { num_inference_steps: steps, guidance_scale: guidance, scheduler } = effective
+  if (steps === null || guidance === null || scheduler === null) {
+    throw new GenerationError('model_format', `${card.id}: its card lacks steps, guidance or a sampler`)
+  }
+  if (!Object.hasOwn(encoders, effective.output_format)) {
+    const available = Object.keys(encoders)
+    throw new GenerationError(
+      'format_unavailable',
+      `output_format: got ${effective.output_format}, allowed here are ${available.join(', ')}`,
+      { available },
+    )
+  }
+  return { effective: { ...effective, num_inference_steps: steps, guidance_scale: guidance, scheduler }, warnings }
+}
+
+/** seat() with its downloads as events. */
+async function* seating(house: House, card: ModelCard, signal: AbortSignal): AsyncGenerator<EngineEvent, Seated> {
+  const heard = eventQueue<EngineEvent>()
+  const finished = seat(house, card, signal, (step, steps) => {
+    heard.replace({ type: 'progress', value: 0, stage: 'download', step, steps, inferenceSource: 'on_device' })
+  })
+  finished.then(heard.end, heard.end)
+  yield* heard.events
+  return finished
+}
+
+/** One output: frames by the pipeline, then the file. */
+async function* made(
+  house: House,
+  seated: Seated,
+  request: EffectiveRequest,
+  place: { readonly index: number; readonly of: number },
+  signal: AbortSignal,
+): AsyncGenerator<EngineEvent, MadeOutput> {
+  const { num_frames: frames, width, height, fps } = request
+  const clip: Clip = { frames, width, height, fps, pixels: new Uint8Array(frames * height * width * 3) }
+  const key = await checkpointKey(seated.model, request)
+  const waiting: EngineEvent[] = []
+  const clock = stepClock(planOf(request).length)
+  seated.steps.watch({
+    from: await house.checkpoints.load(key),
+    onStep: async (checkpoint) => {
+      await house.checkpoints.save(key, checkpoint)
+      const preview = seated.preview(checkpoint.estimate, { frames, height, width })
+      waiting.push({
+        type: 'preview',
+        step: checkpoint.step,
+        frameIndex: 0,
+        contentType: 'image/x-rgb',
+        frames: preview,
+      })
+    },
+  })
+  const scaled = (value: number) => (place.index + 0.98 * value) / place.of
+  for await (const { seq: _, ...event } of seated.runner.generate(request, signal)) {
+    yield* waiting.splice(0)
+    if (event.type === 'part') clip.pixels.set(event.part.pixels, event.part.first * height * width * 3)
+    if (event.type === 'progress') yield { ...event, value: scaled(event.value), ...clock(event.step) }
+    else yield pipelineEvent(event)
+  }
+  yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
+  const output = await encoded(clip, request, place.index, signal)
+  await house.checkpoints.remove(key)
+  return output
+}
+
+type PipelineEvent = ReturnType<Runner['generate']> extends AsyncIterable<infer E> ? E : never
+type Passed = Extract<PipelineEvent, { type: 'part' | 'warning' }>
+
+/** The pipeline speaks of parts and warnings; the rest of the union is the edge's. */
+function pipelineEvent(event: Omit<PipelineEvent, 'seq'>): EngineEvent {
+  if (event.type === 'part' || event.type === 'warning') return event as Omit<Passed, 'seq'> as EngineEvent
+  throw new Error(`engine: the pipeline sent ${event.type}, allowed are progress, part and warning`)
+}
+
+/** What is left, by the mean of the steps so far; the first pays for compiling and is not counted. */
+function stepClock(steps: number): (step: number | undefined) => { etaMs?: number } {
+  let [began, first] = [0, 0]
+  return (step) => {
+    if (step === undefined) return {}
+    const now = performance.now()
+    if (first === 0) {
+      ;[began, first] = [now, step]
+      return {}
+    }
+    return { etaMs: Math.round(((now - began) / (step - first)) * (steps - step)) }
+  }
+}
+
+/** Everything that decides the latents: the content key without the file's format. */
+async function checkpointKey({ card }: Model, request: EffectiveRequest): Promise<string> {
+  const weightsSha256 = await weightsHash(card)
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
+  return contentKey({ ...request, output_format: 'latents' }, key)
+}
+
+async function encoded(clip: Clip, request: EffectiveRequest, index: number, signal: AbortSignal): Promise<MadeOutput> {
+  const { output_format: format, width, height, fps, num_frames: numFrames } = request
+  const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
+  return {
+    index,
+    variant: 'video',
+    format,
+    contentType,
+    blob: new Blob([bytes], { type: contentType }),
+    bytes: bytes.length,
+    sha256: await sha256(bytes),
+    width,
+    height,
+    fps,
+    numFrames,
+    urlExpiresAt: never,
+  }
+}
+
+type Encoder = (clip: Clip, signal: AbortSignal) => Promise<EncodedVideo>
+
+const encoders: Readonly<Record<string, Encoder>> = {
+  mp4: (clip, signal) => encodeMovie(clip, 'mp4', signal),
+  webm: (clip, signal) => encodeMovie(clip, 'webm', signal),
+  gif: async (clip) => ({ bytes: encodeGif(clip), contentType: 'image/gif' }),
+}
