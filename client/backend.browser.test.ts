@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { runner } from '../models/pipeline/generate.ts'
 import { modelOf } from '../models/pipeline/model.ts'
 import { effectiveRequest } from '../shared/generation.ts'

@@ -133,15 +133,15 @@ export function engineThread(
       for await (const answer of ask({ kind: 'prefetch', model }, signal))
         if (answer.kind === 'received') onProgress(answer.received, answer.total)
     },
-    models: async (signal) => (await valueOf(ask({ kind: 'models' }, signal))) as readonly ModelState[],
-    remove: async (model, signal) => void (await valueOf(ask({ kind: 'remove', model }, signal))),
+    models: async (signal) => (await answerTo(ask({ kind: 'models' }, signal))) as readonly ModelState[],
+    remove: async (model, signal) => void (await answerTo(ask({ kind: 'remove', model }, signal))),
     [Symbol.dispose]: () => end(aborted()),
   }
 }
 
 const aborted = () => new GenerationError('aborted', 'engine: its thread was ended; begin again')
 
-async function valueOf(call: AsyncGenerator<unknown, unknown>): Promise<unknown> {
+async function answerTo(call: AsyncGenerator<unknown, unknown>): Promise<unknown> {
   for (;;) {
     const { done, value } = await call.next()
     if (done === true) return value

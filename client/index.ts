@@ -16,11 +16,12 @@ import type { ExecutionProvider } from './backend.ts'
 import { probeDevice } from './device.ts'
 import type { ModelState } from './engine.ts'
 import { type EngineThread, engineThread } from './engine-thread.ts'
-import type { ClientEvent, JobState, VideoRequest } from './events.ts'
+import type { ClientEvent, VideoRequest } from './events.ts'
 import { type Service, request as send } from './http.ts'
 import { followed, type Job } from './job.ts'
 import { generateLocally, type Threads } from './local.ts'
 import { camelCase, snakeCase } from './names.ts'
+import { pause } from './pause.ts'
 import { followRemotely, generateRemotely, jobAt } from './remote.ts'
 import { nowhere, routeRequest } from './router.ts'
 import { wasmThreads } from './runtime.ts'
@@ -207,11 +208,6 @@ function serviceOf({ baseUrl, tokenProvider }: ClientOptions): Service | undefin
     baseUrl: baseUrl.replace(/\/+$/, ''),
     tokenProvider,
     fetch: (...words) => globalThis.fetch(...words),
-    pause: (milliseconds, signal) => {
-      const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, milliseconds)
-      signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)), { once: true })
-      return promise
-    },
+    pause,
   }
 }

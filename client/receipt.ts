@@ -9,7 +9,7 @@ import type { ModelCard } from '../shared/manifest.ts'
 import type { Receipt } from '../shared/receipt.ts'
 import type { WebBackend } from './backend.ts'
 import { sha256 } from './hash.ts'
-import { runtimeVersion } from './runtime.ts'
+import { runtimeVersion } from './runtime-files.ts'
 import { zoetropeVersion } from './version.ts'
 
 export async function receiptOf(

@@ -7,9 +7,9 @@
 
 import type * as Ort from 'onnxruntime-web/jspi'
 import { GenerationError } from '../shared/errors.ts'
+import { type OrtBuild, runtimeFiles, runtimeVersion } from './runtime-files.ts'
 
 export type OrtModule = typeof Ort
-export type OrtBuild = 'jspi' | 'webgpu' | 'wasm'
 
 export interface Capabilities {
   /** `navigator.gpu` exists. */
@@ -17,26 +17,6 @@ export interface Capabilities {
   /** `WebAssembly.Suspending` exists: stack switching, so that wasm can wait for the GPU. */
   readonly suspending: boolean
 }
-
-/** Files of a build, by role. Only what a browser is given; the asyncify build of `webgpu` has 26.8 MB. */
-export const runtimeFiles: Readonly<
-  Record<OrtBuild, { readonly entry: string; readonly glue: string; readonly wasm: string }>
-> = {
-  jspi: {
-    entry: 'ort.jspi.min.mjs',
-    glue: 'ort-wasm-simd-threaded.jspi.mjs',
-    wasm: 'ort-wasm-simd-threaded.jspi.wasm',
-  },
-  webgpu: {
-    entry: 'ort.webgpu.min.mjs',
-    glue: 'ort-wasm-simd-threaded.asyncify.mjs',
-    wasm: 'ort-wasm-simd-threaded.asyncify.wasm',
-  },
-  wasm: { entry: 'ort.wasm.min.mjs', glue: 'ort-wasm-simd-threaded.mjs', wasm: 'ort-wasm-simd-threaded.wasm' },
-}
-
-/** The version whose files are expected at the runtime's address. */
-export const runtimeVersion = '1.30.0'
 
 export function capabilities(): Capabilities {
   return { gpu: 'gpu' in navigator, suspending: 'Suspending' in WebAssembly }

@@ -10,6 +10,7 @@ import { GenerationError } from '../shared/errors.ts'
 import type { WeightsReference } from '../shared/manifest.ts'
 import { sha256 } from './hash.ts'
 import { emptyJournal, evictions, type Journal, rangeHeaders, readJournal, startOf, writeJournal } from './journal.ts'
+import { pause } from './pause.ts'
 import { type Drawer, readFile, type Shelf, writeFile } from './shelf.ts'
 
 export interface StoreOptions {
@@ -52,7 +53,7 @@ export function createStore(options: StoreOptions): Store {
   const context = {
     fetch: options.fetch ?? ((...words: Parameters<typeof fetch>) => globalThis.fetch(...words)),
     lock: options.lock ?? webLock,
-    pause: options.pause ?? pauseFor,
+    pause: options.pause ?? pause,
     now: options.now ?? Date.now,
     chunk: options.chunk ?? 2 ** 21,
     shelf: options.shelf,
@@ -240,11 +241,4 @@ const note = ({ shelf }: Context, name: string, journal: Journal): Promise<void>
 
 function webLock<T>(name: string, body: () => Promise<T>): Promise<T> {
   return 'locks' in navigator ? (navigator.locks.request(name, body) as Promise<T>) : body()
-}
-
-function pauseFor(milliseconds: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, milliseconds)
-  signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)), { once: true })
-  return promise
 }

@@ -12,11 +12,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { defineBrowserCommand, playwright } from '@vitest/browser-playwright'
 import type { TestProjectInlineConfiguration } from 'vitest/config'
-import { type Assets, indexOf, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
+import { isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
 import { faultyDownloads } from './faulty-downloads.ts'
-import { toyModel } from './toy-model.ts'
+import { toyAssets } from './toy-assets.ts'
 
-const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
+export const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
 
 /** As the platform's documentation for software WebGPU has them; GPU stays enabled. */
 export const chromiumFlags = ['--headless=new', '--no-sandbox', '--enable-unsafe-webgpu']
@@ -54,21 +54,6 @@ export function browserProject(): TestProjectInlineConfiguration[] {
       },
     },
   ]
-}
-
-/** Made once: it takes half a second, and every request of a page asks. */
-let made: Promise<Assets> | undefined
-const toyAssets = (): Promise<Assets> => (made ??= makeToyAssets())
-
-async function makeToyAssets(): Promise<Assets> {
-  const [student, teacher] = [await toyModel({ id: 'toy' }), await toyModel({ id: 'toy-teacher', guided: false })]
-  const assets = new Map<string, () => Promise<Uint8Array | string>>()
-  assets.set('/models/index.json', async () => indexOf('toy', ['toy', 'toy-teacher']))
-  for (const { card, files } of [student, teacher]) {
-    assets.set(`/models/cards/${card.id}.json`, async () => JSON.stringify(card))
-    for (const [file, bytes] of Object.entries(files)) assets.set(`/models/weights/${file}`, async () => bytes)
-  }
-  return assets
 }
 
 /** What ffprobe reads in a file given as base64. */

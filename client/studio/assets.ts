@@ -11,7 +11,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Connect, Plugin } from 'vite'
-import { runtimeFiles } from '../runtime.ts'
+import { runtimeFiles } from '../runtime-files.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const runtimeFolder = join(root, 'node_modules', 'onnxruntime-web', 'dist')
