@@ -6,6 +6,7 @@
  */
 
 import { type ErrorCode, errorKinds, GenerationError } from '../shared/errors.ts'
+import { pause } from './pause.ts'
 
 export interface Service {
   /** Address without a trailing slash. */
@@ -15,9 +16,20 @@ export interface Service {
   readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>
 }
 
+/** A service at an address, by the platform's own fetch. */
+export const serviceAt = (baseUrl: string, tokenProvider?: () => Promise<string>): Service => ({
+  baseUrl: baseUrl.replace(/\/+$/, ''),
+  tokenProvider,
+  fetch: (...words) => globalThis.fetch(...words),
+  pause,
+})
+
 export interface Sent {
-  readonly method?: 'GET' | 'POST' | 'DELETE'
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** Sent as JSON. */
   readonly body?: unknown
+  /** Sent as it is, in place of `body`. */
+  readonly raw?: { readonly bytes: Uint8Array; readonly contentType: string }
   readonly headers?: Readonly<Record<string, string>>
 }
 
@@ -48,6 +60,7 @@ async function once(service: Service, path: string, sent: Sent, signal: AbortSig
   const headers = {
     ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
     ...(sent.body === undefined ? {} : { 'Content-Type': 'application/json' }),
+    ...(sent.raw === undefined ? {} : { 'Content-Type': sent.raw.contentType }),
     ...sent.headers,
   }
   try {
@@ -55,12 +68,17 @@ async function once(service: Service, path: string, sent: Sent, signal: AbortSig
       method: sent.method ?? 'GET',
       headers,
       signal,
-      ...(sent.body === undefined ? {} : { body: JSON.stringify(sent.body) }),
+      ...bodyOf(sent),
     })
   } catch (cause) {
     signal.throwIfAborted()
     return cause
   }
+}
+
+function bodyOf({ body, raw }: Sent): Pick<RequestInit, 'body'> {
+  if (raw !== undefined) return { body: raw.bytes as Uint8Array<ArrayBuffer> }
+  return body === undefined ? {} : { body: JSON.stringify(body) }
 }
 
 const unreachable = ({ baseUrl }: Service, cause: unknown) =>

@@ -17,11 +17,10 @@ import { probeDevice } from './device.ts'
 import type { ModelState } from './engine.ts'
 import { type EngineThread, engineThread } from './engine-thread.ts'
 import type { ClientEvent, VideoRequest } from './events.ts'
-import { type Service, request as send } from './http.ts'
+import { type Service, request as send, serviceAt } from './http.ts'
 import { followed, type Job } from './job.ts'
 import { generateLocally, type Threads } from './local.ts'
 import { camelCase, snakeCase } from './names.ts'
-import { pause } from './pause.ts'
 import { followRemotely, generateRemotely, jobAt } from './remote.ts'
 import { nowhere, routeRequest } from './router.ts'
 import { wasmThreads } from './runtime.ts'
@@ -203,11 +202,5 @@ function threadsOf(options: ClientOptions): Threads {
 }
 
 function serviceOf({ baseUrl, tokenProvider }: ClientOptions): Service | undefined {
-  if (baseUrl === undefined) return undefined
-  return {
-    baseUrl: baseUrl.replace(/\/+$/, ''),
-    tokenProvider,
-    fetch: (...words) => globalThis.fetch(...words),
-    pause,
-  }
+  return baseUrl === undefined ? undefined : serviceAt(baseUrl, tokenProvider)
 }

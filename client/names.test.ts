@@ -13,7 +13,12 @@ describe('names', () => {
   })
 
   it('leave values, and the keys of maps that callers fill', () => {
-    const request = { prompt: 'a_b', numFrames: 5, metadata: { orderId: 'x' }, frameImages: [{ frameType: 'first_frame' }] }
+    const request = {
+      prompt: 'a_b',
+      numFrames: 5,
+      metadata: { orderId: 'x' },
+      frameImages: [{ frameType: 'first_frame' }],
+    }
     expect(snakeCase(request)).toEqual({
       prompt: 'a_b',
       num_frames: 5,
@@ -23,16 +28,29 @@ describe('names', () => {
   })
 
   it('keep seed zero and the empty negative prompt', () => {
-    expect(parseRequest(snakeCase({ prompt: 'a fox', seed: 0, negativePrompt: '' }))).toMatchObject({ seed: 0, negative_prompt: '' })
+    expect(parseRequest(snakeCase({ prompt: 'a fox', seed: 0, negativePrompt: '' }))).toMatchObject({
+      seed: 0,
+      negative_prompt: '',
+    })
   })
 
   it('lose nothing of any tree', () => {
-    const key = fc.stringMatching(/^[a-z]+(_[a-z]+)*$/).filter((each) => !/^(metadata|receipt|provider_options)$/.test(each))
+    const key = fc
+      .stringMatching(/^[a-z]+(_[a-z]+)*$/)
+      .filter((each) => !/^(metadata|receipt|provider_options)$/.test(each))
     const { tree } = fc.letrec((tie) => ({
-      tree: fc.oneof({ maxDepth: 3 }, fc.integer(), fc.string(), fc.dictionary(key, tie('tree')), fc.array(tie('tree'))),
+      tree: fc.oneof(
+        { maxDepth: 3 },
+        fc.integer(),
+        fc.string(),
+        fc.dictionary(key, tie('tree')),
+        fc.array(tie('tree')),
+      ),
     }))
     fc.assert(
-      fc.property(tree, (value) => expect(snakeCase(camelCase(value))).toEqual(value)),
+      fc.property(tree, (value) => {
+        expect(snakeCase(camelCase(value))).toEqual(value)
+      }),
       { seed: 8 },
     )
   })

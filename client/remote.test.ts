@@ -5,7 +5,14 @@ import { encodeEvent, heartbeat, type NumberedEvent, retryField } from '../share
 import type { Service } from './http.ts'
 import { eventsIn, generateRemotely } from './remote.ts'
 
-const progress = (value: number): WireEvent => ({ type: 'progress', value, stage: 'denoise', step: 1, eta_ms: 5, inference_source: 'in_cloud' })
+const progress = (value: number): WireEvent => ({
+  type: 'progress',
+  value,
+  stage: 'denoise',
+  step: 1,
+  eta_ms: 5,
+  inference_source: 'in_cloud',
+})
 
 /** A job as the service shows it, as far as a client reads it. */
 const jobOf = (status: string, more: object = {}) => ({
@@ -18,7 +25,8 @@ const jobOf = (status: string, more: object = {}) => ({
   urls: { self: '/v1/videos/vid_1', events: '/v1/videos/vid_1/events', cancel: '/v1/videos/vid_1/cancel', content: '' },
   ...more,
 })
-const ended = (status = 'completed', more: object = {}) => ({ type: 'status', job: jobOf(status, more) }) as unknown as WireEvent
+const ended = (status = 'completed', more: object = {}) =>
+  ({ type: 'status', job: jobOf(status, more) }) as unknown as WireEvent
 
 /** A stream of text, cut into pieces anywhere, ended without warning. */
 function streamOf(text: string, sizes: readonly number[] = []): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -50,9 +58,17 @@ function serviceOf(answer: (call: Call, count: number) => Response | Error): Ser
     tokenProvider: async () => 'token',
     pause: async () => {},
     fetch: (async (url: URL, init: RequestInit) => {
-      const call = { method: init.method ?? 'GET', path: url.pathname, headers: new Headers(init.headers), body: String(init.body ?? '') }
+      const call = {
+        method: init.method ?? 'GET',
+        path: url.pathname,
+        headers: new Headers(init.headers),
+        body: String(init.body ?? ''),
+      }
       calls.push(call)
-      const given = answer(call, calls.filter(({ path, method }) => path === call.path && method === call.method).length)
+      const given = answer(
+        call,
+        calls.filter(({ path, method }) => path === call.path && method === call.method).length,
+      )
       if (given instanceof Error) throw given
       return given
     }) as typeof globalThis.fetch,
@@ -61,7 +77,8 @@ function serviceOf(answer: (call: Call, count: number) => Response | Error): Ser
 
 async function heard(service: Service, signal = new AbortController().signal) {
   const events = []
-  for await (const event of generateRemotely(service, { prompt: 'a fox', seed: 0, numFrames: 5 }, 'key-1', signal)) events.push(event)
+  for await (const event of generateRemotely(service, { prompt: 'a fox', seed: 0, numFrames: 5 }, 'key-1', signal))
+    events.push(event)
   return events
 }
 
@@ -75,7 +92,8 @@ describe('the event reader', () => {
     const text = retryField + events.map(encodeEvent).join(heartbeat)
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), async (sizes) => {
-        const got = await Array.fromAsync(eventsIn({ body: streamOf(text, sizes) }))
+        const got: NumberedEvent[] = []
+        for await (const event of eventsIn({ body: streamOf(text, sizes) })) got.push(event)
         expect(got).toEqual(events)
       }),
       { seed: 7, numRuns: 300 },
@@ -93,7 +111,14 @@ describe('a run at the service', () => {
       if (path.endsWith('/vid_1')) return Response.json(jobOf('in_progress'))
       const after = Number(headers.get('Last-Event-ID') ?? 0)
       // Two events an answer, the first of them heard before.
-      return new Response(streamOf(all.slice(Math.max(0, after - 1), after + 2).map(encodeEvent).join('')))
+      return new Response(
+        streamOf(
+          all
+            .slice(Math.max(0, after - 1), after + 2)
+            .map(encodeEvent)
+            .join(''),
+        ),
+      )
     })
     const got = await heard(service)
     expect(got.map(({ seq }) => seq)).toEqual([0, 1, 2, 3, 4, 5])
@@ -104,10 +129,15 @@ describe('a run at the service', () => {
   })
 
   it('repeats an unanswered POST under the same key, and waits as it is told', async () => {
-    const outcomes = [new TypeError('reset'), Response.json({ code: 'rate_limited' }, { status: 429, headers: { 'Retry-After': '3' } })]
+    const outcomes = [
+      new TypeError('reset'),
+      Response.json({ code: 'rate_limited' }, { status: 429, headers: { 'Retry-After': '3' } }),
+    ]
     const waits: number[] = []
     const service = serviceOf(({ method }, count) =>
-      method === 'POST' ? (outcomes[count - 1] ?? Response.json(jobOf('queued'))) : new Response(streamOf(all.map(encodeEvent).join(''))),
+      method === 'POST'
+        ? (outcomes[count - 1] ?? Response.json(jobOf('queued')))
+        : new Response(streamOf(all.map(encodeEvent).join(''))),
     )
     await heard({ ...service, pause: async (wait) => void waits.push(wait) })
     const posts = service.calls.filter(({ method }) => method === 'POST')

@@ -5,7 +5,13 @@ import type { ModelState } from './engine.ts'
 import { nowhere, routeRequest } from './router.ts'
 
 const { card } = await toyModel()
-const model = (more: Partial<ModelState> = {}): ModelState => ({ card, standard: true, cached: true, golden: 'pass', ...more })
+const model = (more: Partial<ModelState> = {}): ModelState => ({
+  card,
+  standard: true,
+  cached: true,
+  golden: 'pass',
+  ...more,
+})
 const device = (more: Partial<DeviceReport> = {}): DeviceReport => ({
   adapter_class: 'google/swiftshader',
   features: [],
@@ -19,7 +25,14 @@ const device = (more: Partial<DeviceReport> = {}): DeviceReport => ({
 })
 
 describe('routing', () => {
-  const cases: readonly (readonly [InferenceMode, boolean, Partial<ModelState> | null, Partial<DeviceReport>, string | null, string])[] = [
+  const cases: readonly (readonly [
+    InferenceMode,
+    boolean,
+    Partial<ModelState> | null,
+    Partial<DeviceReport>,
+    string | null,
+    string,
+  ])[] = [
     ['prefer_on_device', false, {}, {}, 'on_device', 'device_capable'],
     ['prefer_on_device', false, { golden: 'untested' }, {}, 'on_device', 'device_capable'],
     ['prefer_on_device', false, { cached: false }, {}, 'on_device', 'device_capable'],
@@ -50,12 +63,17 @@ describe('routing', () => {
   }
 
   it('says what is ruled out and what to do where nothing is left', () => {
-    const route = routeRequest({ prompt: 'a fox' }, { mode: 'only_in_cloud', cloud: false, models: [model()], device: device() })
+    const route = routeRequest(
+      { prompt: 'a fox' },
+      { mode: 'only_in_cloud', cloud: false, models: [model()], device: device() },
+    )
     expect(nowhere(route, 'only_in_cloud')).toMatchObject({ code: 'consent_required' })
     expect(nowhere(route, 'only_in_cloud').message).toContain('pass baseUrl and tokenProvider')
   })
 
   it('refuses a request that is none before anything else', () => {
-    expect(() => routeRequest({ prompt: '' }, { mode: 'prefer_on_device', cloud: false, models: [], device: device() })).toThrow('prompt: got an empty text')
+    expect(() =>
+      routeRequest({ prompt: '' }, { mode: 'prefer_on_device', cloud: false, models: [], device: device() }),
+    ).toThrow('prompt: got an empty text')
   })
 })

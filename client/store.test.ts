@@ -18,7 +18,11 @@ const referenceOf = async (bytes: Uint8Array, file = 'weights.safetensors') => (
 })
 
 /** A server that ends its answers after the given lengths, in turn, and tells what it sent. */
-function server(bytes: Uint8Array, cuts: readonly number[], { ranges = true, etag = '"one"' as string | undefined } = {}) {
+function server(
+  bytes: Uint8Array,
+  cuts: readonly number[],
+  { ranges = true, etag = '"one"' as string | undefined } = {},
+) {
   const sent: number[] = []
   let asked = 0
   const fetch = async (_url: unknown, init: RequestInit = {}) => {
@@ -31,8 +35,10 @@ function server(bytes: Uint8Array, cuts: readonly number[], { ranges = true, eta
     // Piece by piece: an error drops what is queued.
     const stream = new ReadableStream<Uint8Array>({
       pull: (controller) => {
-        if (at < body.length) controller.enqueue(body.slice(at, (at += 97)))
-        else if (start + body.length < bytes.length) controller.error(new TypeError('cut'))
+        if (at < body.length) {
+          controller.enqueue(body.slice(at, at + 97))
+          at += 97
+        } else if (start + body.length < bytes.length) controller.error(new TypeError('cut'))
         else controller.close()
       },
     })
@@ -84,7 +90,9 @@ describe('the model store', () => {
         const bytes = pattern(3000)
         const spoilt = bytes.with(place, (bytes[place] as number) ^ mask)
         const store = storeOn(memoryShelf(), server(spoilt, [1700]).fetch)
-        await expect(store.read(await referenceOf(bytes), url, signal)).rejects.toMatchObject({ code: 'weights_integrity' })
+        await expect(store.read(await referenceOf(bytes), url, signal)).rejects.toMatchObject({
+          code: 'weights_integrity',
+        })
         expect((await store.list()).filter(({ state }) => state === 'ready')).toEqual([])
       }),
       { seed: 4, numRuns: 60 },

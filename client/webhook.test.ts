@@ -21,7 +21,9 @@ describe('verifyWebhook', () => {
     await fc.assert(
       fc.asyncProperty(fc.stringMatching(/^[a-zA-Z0-9_-]{1,40}$/), fc.jsonValue(), async (id, value) => {
         const text = JSON.stringify(value)
-        expect(JSON.stringify(await verify(headersOf(id, at, signed(id, text)), text))).toBe(JSON.stringify(JSON.parse(text)))
+        expect(JSON.stringify(await verify(headersOf(id, at, signed(id, text)), text))).toBe(
+          JSON.stringify(JSON.parse(text)),
+        )
       }),
       { seed: 11, numRuns: 200 },
     )
@@ -31,7 +33,8 @@ describe('verifyWebhook', () => {
     const headers = headersOf()
     await fc.assert(
       fc.asyncProperty(fc.nat(body.length - 1), fc.integer({ min: 1, max: 127 }), async (place, mask) => {
-        const changed = body.slice(0, place) + String.fromCharCode(body.charCodeAt(place) ^ mask) + body.slice(place + 1)
+        const changed =
+          body.slice(0, place) + String.fromCharCode(body.charCodeAt(place) ^ mask) + body.slice(place + 1)
         await expect(verify(headers, changed)).rejects.toMatchObject({ code: 'forbidden' })
       }),
       { seed: 12, numRuns: 300 },
@@ -62,7 +65,9 @@ describe('verifyWebhook', () => {
   }
   for (const [name, change] of Object.entries(refused)) {
     it(`refuses ${name}`, async () => {
-      await expect(verify({ ...headersOf(), ...change } as Record<string, string>)).rejects.toMatchObject({ code: 'forbidden' })
+      await expect(verify({ ...headersOf(), ...change } as Record<string, string>)).rejects.toMatchObject({
+        code: 'forbidden',
+      })
     })
   }
 

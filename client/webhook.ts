@@ -38,7 +38,8 @@ export async function verifyWebhook(
   const signatures = header(headers, 'webhook-signature')
   // Digits alone: "1e9", " 17" and "0x1" are numbers to Number too.
   if (!/^\d{1,12}$/.test(timestamp)) throw refused('webhook-timestamp is not a number of seconds')
-  if (Math.abs(now / 1000 - Number(timestamp)) > tolerance) throw refused(`webhook-timestamp is over ${tolerance} s off`)
+  if (Math.abs(now / 1000 - Number(timestamp)) > tolerance)
+    throw refused(`webhook-timestamp is over ${tolerance} s off`)
   // A dot in the id could move the boundary between id and timestamp.
   if (id === '' || id.includes('.')) throw refused('webhook-id is empty or has a dot')
   const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body

@@ -36,7 +36,7 @@ export function browserProject(): TestProjectInlineConfiguration[] {
       test: {
         name: 'browser',
         include: ['client/**/*.browser.test.ts'],
-        testTimeout: 60_000,
+        testTimeout: 180_000,
         browser: {
           enabled: true,
           headless: true,

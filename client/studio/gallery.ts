@@ -41,7 +41,11 @@ export async function createGallery(open: (kept: Kept) => void): Promise<Gallery
     ;(next ?? byId('prompt', HTMLTextAreaElement)).focus()
   }
   const show = (kept: Kept) => {
-    const item = cardOf(kept, () => open(kept), () => void remove(kept.id, item))
+    const item = cardOf(
+      kept,
+      () => open(kept),
+      () => void remove(kept.id, item),
+    )
     list.prepend(item)
   }
   const all = await done<Kept[]>(database.transaction('clips').objectStore('clips').getAll())
@@ -63,7 +67,12 @@ function cardOf({ clip, request }: Kept, open: () => void, remove: () => void): 
   const picture = create('canvas', { width: clip.width, height: clip.height })
   const draw = (frame: number) => picture.getContext('2d')?.putImageData(rgbaOf(clip, frame), 0, 0)
   draw(Math.floor(clip.frames / 2))
-  const button = create('button', { type: 'button', className: 'open' }, picture, create('span', {}, request.prompt ?? ''))
+  const button = create(
+    'button',
+    { type: 'button', className: 'open' },
+    picture,
+    create('span', {}, request.prompt ?? ''),
+  )
   button.setAttribute('aria-label', `Show: ${request.prompt}`)
   button.addEventListener('click', open)
   playWhileLookedAt(button, clip, draw)

@@ -7,7 +7,15 @@
 
 import { unknownWords } from '../../models/text/tokenizer.ts'
 import type { Clip } from '../frames.ts'
-import { type Client, type ClientEvent, createClient, GenerationError, type Job, type ModelState, type VideoRequest } from '../index.ts'
+import {
+  type Client,
+  type ClientEvent,
+  createClient,
+  GenerationError,
+  type Job,
+  type ModelState,
+  type VideoRequest,
+} from '../index.ts'
 import { byId, create, fill } from './elements.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
 import { allowOwnScripts, registerOffline } from './offline.ts'
@@ -44,7 +52,10 @@ let shown: Kept | undefined
 let gallery: Gallery | undefined
 
 function clientFor(provider: string): Client {
-  return createClient({ inferenceMode: 'only_on_device', ...(provider === 'wasm' ? { executionProvider: 'wasm' } : {}) })
+  return createClient({
+    inferenceMode: 'only_on_device',
+    ...(provider === 'wasm' ? { executionProvider: 'wasm' } : {}),
+  })
 }
 
 /** What the prompt says, pressed on the sheet; words the model does not know, named. */
@@ -86,7 +97,10 @@ async function describeDevice(): Promise<void> {
 async function offerModels(): Promise<void> {
   models = await client.models.list()
   const title = ({ card, cached }: ModelState) => `${card.id}${cached ? '' : ` (${megabytes(sizeOf(card))} to fetch)`}`
-  fill(choice('model'), models.map((model) => [model.card.id, title(model)]))
+  fill(
+    choice('model'),
+    models.map((model) => [model.card.id, title(model)]),
+  )
   offerParameters()
 }
 
@@ -101,12 +115,23 @@ function offerParameters(): void {
   const [side] = size.default.split('x').map(Number) as [number]
   const half = Math.round((side * 1.5) / size.multiple) * size.multiple
   const sizes = [size.default, `${half}x${side}`, `${side}x${half}`, `${2 * side}x${2 * side}`]
-  fill(choice('size'), sizes.map((each) => [each, each.replace('x', ' × ')]))
+  fill(
+    choice('size'),
+    sizes.map((each) => [each, each.replace('x', ' × ')]),
+  )
   const lengths = [frames.default, 1, 9, 17, 33, 49].filter((each) => each >= frames.min && each <= frames.max)
-  const length = (each: number) => (each === 1 ? 'one picture' : `${((each - 1) / fps.default).toFixed(1)} s, ${each} frames`)
-  fill(choice('frames'), [...new Set(lengths)].map((each) => [String(each), length(each)]))
-  const counts = steps.values ?? [steps.default, 4, 8, 16, 32, 64].filter((each) => each >= steps.min && each <= steps.max)
-  fill(choice('steps'), [...new Set([steps.default, ...counts])].map((each) => [String(each), String(each)]))
+  const length = (each: number) =>
+    each === 1 ? 'one picture' : `${((each - 1) / fps.default).toFixed(1)} s, ${each} frames`
+  fill(
+    choice('frames'),
+    [...new Set(lengths)].map((each) => [String(each), length(each)]),
+  )
+  const counts =
+    steps.values ?? [steps.default, 4, 8, 16, 32, 64].filter((each) => each >= steps.min && each <= steps.max)
+  fill(
+    choice('steps'),
+    [...new Set([steps.default, ...counts])].map((each) => [String(each), String(each)]),
+  )
   Object.assign(entry('guidance'), { min: guidance.min, max: guidance.max, placeholder: String(guidance.default) })
 }
 
@@ -186,7 +211,12 @@ const stageNames: Readonly<Record<string, string>> = {
 function progress({ stage: name, value, step, steps, etaMs }: Extract<ClientEvent, { type: 'progress' }>): void {
   const download = name === 'download' && steps !== undefined && step !== undefined
   byId('bar', HTMLProgressElement).value = download ? step / steps : value
-  const done = step === undefined || steps === undefined ? '' : download ? `, ${megabytes(step)} of ${megabytes(steps)}` : `, step ${step} of ${steps}`
+  const done =
+    step === undefined || steps === undefined
+      ? ''
+      : download
+        ? `, ${megabytes(step)} of ${megabytes(steps)}`
+        : `, step ${step} of ${steps}`
   const left = etaMs === undefined || etaMs < 1000 ? '' : `, about ${Math.ceil(etaMs / 1000)} s left`
   byId('stage-text', HTMLElement).textContent = `${stageNames[name] ?? name}${done}${left}`
 }
@@ -216,7 +246,7 @@ function present(kept: Kept): void {
   shown = kept
   stage.show(kept.clip, `Video: ${kept.request.prompt}`)
   byId('after', HTMLElement).hidden = false
-  URL.revokeObjectURL(download.href)
+  if (download.href.startsWith('blob:')) URL.revokeObjectURL(download.href)
   download.href = URL.createObjectURL(kept.file)
   download.download = `${fileName(kept)}.mp4`
   const { receipt } = kept
@@ -234,7 +264,10 @@ function present(kept: Kept): void {
 }
 
 const fileName = ({ request, receipt }: Kept) =>
-  `${(request.prompt ?? 'video').toLowerCase().replace(/[^a-z0-9]+/g, '-').slice(0, 60)}-${receipt.seed}`
+  `${(request.prompt ?? 'video')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 60)}-${receipt.seed}`
 
 async function saveGif(kept: Kept): Promise<void> {
   const { encodeGif } = await import('../gif.ts')
@@ -298,7 +331,8 @@ async function readyModel(): Promise<void> {
   if (saving) return
   await client.models.prefetch(card.id, {
     onProgress: (received, total) => {
-      if (received < total && job === undefined) say('busy', `Fetching the model, ${megabytes(received)} of ${megabytes(total)}`)
+      if (received < total && job === undefined)
+        say('busy', `Fetching the model, ${megabytes(received)} of ${megabytes(total)}`)
     },
   })
   if (job === undefined) await describeDevice()

@@ -54,7 +54,10 @@ async function install(): Promise<void> {
 async function activate(): Promise<void> {
   const names = await caches.keys()
   const pages = names.filter((name) => name.startsWith(pagePrefix))
-  const outdated = [...pages.slice(0, -1), ...names.filter((name) => /^zoetrope-runtime-/.test(name) && name !== runtimeCache)]
+  const outdated = [
+    ...pages.slice(0, -1),
+    ...names.filter((name) => /^zoetrope-runtime-/.test(name) && name !== runtimeCache),
+  ]
   await Promise.all(outdated.map((name) => caches.delete(name)))
   await scope.clients.claim()
 }

@@ -58,12 +58,24 @@ export function createSheet(place: HTMLElement, write: (prompt: string) => void)
   }
   const drawings = new Map(puppets.map((puppet) => [puppet, create('canvas', { width: 72, height: 72 })]))
   place.replaceChildren(
-    group('Who', 'puppets', wordsOf('puppet', puppets, (puppet) => drawings.get(puppet) as HTMLCanvasElement)),
+    group(
+      'Who',
+      'puppets',
+      wordsOf('puppet', puppets, (puppet) => drawings.get(puppet) as HTMLCanvasElement),
+    ),
     group('Colour', 'colours', wordsOf('colour', colours, swatch)),
     group('Does', 'actions', [...directions.map(directionWord), ...wordsOf('action', staying, (action) => action)]),
     group('Pace', 'paces', paces.map(paceWord)),
-    group('Where', 'scenes', wordsOf('scene', scenes, (scene) => scene)),
-    group('Camera', 'cameras', wordsOf('camera', cameras, (camera) => camera)),
+    group(
+      'Where',
+      'scenes',
+      wordsOf('scene', scenes, (scene) => scene),
+    ),
+    group(
+      'Camera',
+      'cameras',
+      wordsOf('camera', cameras, (camera) => camera),
+    ),
   )
   let painted: Colour | undefined
   return {
