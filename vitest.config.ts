@@ -3,7 +3,7 @@
  */
 
 import { defineConfig } from 'vitest/config'
-import { browserProject } from './test/browser-project.ts'
+import { browserProjects } from './test/browser-project.ts'
 
 export default defineConfig({
   test: {
@@ -13,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts', 'client/**/*.test.ts'],
-          exclude: ['**/*.browser.test.ts', '**/node_modules/**'],
+          exclude: ['**/*.browser.test.ts', '**/*.e2e.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
           testTimeout: 60_000,
         },
@@ -23,7 +23,7 @@ export default defineConfig({
         test: { name: 'worker', include: ['worker/**/*.test.ts'] },
       },
       // The client in a real browser: WebGPU, OPFS, WebCodecs and Web Workers exist nowhere else.
-      ...browserProject(),
+      ...browserProjects(),
     ],
   },
 })

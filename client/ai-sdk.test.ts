@@ -1,5 +1,5 @@
 import { experimental_generateVideo as generateVideo } from 'ai'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createZoetrope } from './ai-sdk.ts'
 
 interface Call {
@@ -97,6 +97,6 @@ describe('the AI SDK provider', () => {
     const { calls, model } = provider([job('in_progress')])
     await model.doStart?.({ prompt: 'x', n: 1, providerOptions: {}, abortSignal: stop.signal } as never)
     stop.abort()
-    expect(calls.at(-1)).toMatchObject({ method: 'POST', path: '/v1/videos/vid_1/cancel' })
+    await vi.waitFor(() => expect(calls.at(-1)).toMatchObject({ method: 'POST', path: '/v1/videos/vid_1/cancel' }))
   })
 })

@@ -85,6 +85,8 @@ export function engineThread(
     const call = open.get(answer.id)
     if (call === undefined) return
     if (answer.kind === 'event' || answer.kind === 'received') {
+      // A call that waits for its turn hears of it by another's news.
+      for (const other of open.values()) watch(other, patience.start)
       const stepping = answer.kind === 'event' && answer.event.type === 'progress' && answer.event.stage === 'denoise'
       watch(call, stepping ? patience.step : patience.start)
       call.queue.push(answer)

@@ -122,8 +122,10 @@ interface House {
   readonly checkpoints: CheckpointStore
   readonly runtime: () => Promise<OrtModule>
   readonly backend: () => Promise<WebBackend>
-  /** The model in memory; the last one used. */
-  seated?: Seated
+  /** The backend runs one generation at a time. */
+  readonly turn: () => Promise<() => void>
+  /** The model in memory or on its way there; the last one asked for. */
+  seating?: { readonly id: string; readonly listeners: Set<Listener>; readonly done: Promise<Seated> }
 }
 
 interface Seated {
@@ -155,6 +157,7 @@ async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) =
     library: modelLibrary(options.modelsUrl, store, notes),
     checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
     runtime,
+    turn: turns(),
     backend: lazily(async () => {
       const backend = await webBackend(await runtime(), options.provider)
       backend.lost.then(onLoss)
@@ -163,21 +166,56 @@ async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) =
   }
 }
 
-/** Puts a model on the backend, or finds it there. Weights and runtime are fetched at the same time. */
-async function seat(
-  house: House,
-  card: ModelCard,
-  signal: AbortSignal,
-  onProgress: (received: number, total: number) => void,
-): Promise<Seated> {
-  const known = house.seated
-  if (known?.model.card.id === card.id && known.model.card.revision === card.revision) return known
+type Listener = (received: number, total: number) => void
+
+/** Puts a model on the backend, or finds it there. Who asks while it is on its way waits for the same one. */
+function seat(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
+  const id = `${card.id}@${card.revision}`
+  const known = house.seating
+  if (known?.id === id) {
+    known.listeners.add(onProgress)
+    return known.done
+  }
+  const listeners = new Set([onProgress])
+  const done = seated(house, card, signal, (received, total) => {
+    for (const listener of listeners) listener(received, total)
+  })
+  house.seating = { id, listeners, done }
+  done.then(
+    () => listeners.clear(),
+    () => {
+      if (house.seating?.done === done) delete house.seating
+    },
+  )
+  return done
+}
+
+/** Weights and runtime are fetched at the same time. The last model's sessions go when the new one is sure. */
+async function seated(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
+  const before = house.seating?.done
   const [model, backend] = await Promise.all([house.library.load(card, signal, onProgress), house.backend()])
   await requireGolden(house, model, backend)
-  await house.seated?.runner[Symbol.asyncDispose]()
   const steps = stepping(backend)
-  house.seated = { model, backend, steps, runner: runner(model, steps), preview: previewOf(model) }
-  return house.seated
+  const fresh = { model, backend, steps, runner: runner(model, steps), preview: previewOf(model) }
+  const release = await house.turn()
+  await before?.then(
+    (old) => old.runner[Symbol.asyncDispose](),
+    () => {},
+  )
+  release()
+  return fresh
+}
+
+/** One holder at a time, in order. */
+function turns(): () => Promise<() => void> {
+  let last: Promise<void> = Promise.resolve()
+  return async () => {
+    const before = last
+    const { promise, resolve } = Promise.withResolvers<void>()
+    last = promise
+    await before
+    return resolve
+  }
 }
 
 /** Asks once per adapter, model and runtime; wasm is the reference itself. */
@@ -227,11 +265,16 @@ async function* generation(
   yield { type: 'begun', effective, warnings }
   const seated = yield* seating(house, card, signal)
   const hashes: string[] = []
-  for (let index = 0; index < effective.n; index++) {
-    const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
-    const output = yield* made(house, seated, one, { index, of: effective.n }, signal)
-    hashes.push(output.sha256)
-    yield { type: 'output', output }
+  const release = await house.turn()
+  try {
+    for (let index = 0; index < effective.n; index++) {
+      const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
+      const output = yield* made(house, seated, one, { index, of: effective.n }, signal)
+      hashes.push(output.sha256)
+      yield { type: 'output', output }
+    }
+  } finally {
+    release()
   }
   yield { type: 'finished', receipt: await receiptOf(seated.model, seated.backend, effective, hashes) }
 }

@@ -62,8 +62,10 @@ export function modelLibrary(base: string, store: Store, cards: Shelf): ModelLib
   }
 }
 
-/** JSON from the network, or as it was when it was last fetched. */
+/** JSON from the network, or as it was when it was last fetched; without a network nothing is asked. */
 async function remembered(shelf: Shelf, name: string, url: string, signal: AbortSignal): Promise<unknown> {
+  const known = navigator.onLine ? undefined : await readFile(shelf, name)
+  if (known !== undefined) return parsed(known, name)
   const response = await fetch(url, { signal, cache: 'no-cache' }).catch((cause: unknown) => {
     signal.throwIfAborted()
     return cause

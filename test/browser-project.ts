@@ -1,5 +1,5 @@
 /**
- * The vitest project of a real browser: a system Chromium with a software GPU, or nothing where there is none.
+ * The vitest projects of a real browser: a system Chromium with a software GPU, or nothing where there is none.
  *
  * Serves the runtime, and a toy model under /models/, as a deployment would. Flags: WebGPU on SwiftShader.
  */
@@ -21,13 +21,15 @@ export const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
 /** As the platform's documentation for software WebGPU has them; GPU stays enabled. */
 export const chromiumFlags = ['--headless=new', '--no-sandbox', '--enable-unsafe-webgpu']
 
-/** The project, or none with a line that says so. */
-export function browserProject(): TestProjectInlineConfiguration[] {
+/** The projects, or none with a line that says so. */
+export function browserProjects(): TestProjectInlineConfiguration[] {
   if (!existsSync(chromium)) {
     process.stderr.write(`browser tests are left out: there is no ${chromium}; apt-get install chromium\n`)
     return []
   }
   return [
+    // The built studio as a visitor meets it, driven from outside: pages, service worker, no network.
+    { test: { name: 'studio', include: ['client/**/*.e2e.test.ts'], testTimeout: 300_000, hookTimeout: 300_000 } },
     {
       plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
       server: { headers: isolationHeaders },

@@ -41,8 +41,8 @@ function answering(log: Map<string, Served>, assets: () => Promise<Assets>): Con
     const range: Record<string, string> =
       start > 0 ? { 'Content-Range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` } : {}
     response.writeHead(start > 0 ? 206 : 200, { ETag: etag, 'Content-Length': bytes.length - start, ...range })
-    // Destroyed only after the bytes are out, or they would be lost with the connection.
-    response.write(sent, () => (start + sent.length < bytes.length ? response.destroy() : response.end()))
+    // Ended in order, or bytes on their way would be lost with the connection.
+    response.write(sent, () => (start + sent.length < bytes.length ? response.socket?.end() : response.end()))
   }
 }
 
