@@ -177,7 +177,7 @@ function seat(house: House, card: ModelCard, signal: AbortSignal, onProgress: Li
     return known.done
   }
   const listeners = new Set([onProgress])
-  const done = seated(house, card, signal, (received, total) => {
+  const done = seatAnew(house, card, signal, (received, total) => {
     for (const listener of listeners) listener(received, total)
   })
   house.seating = { id, listeners, done }
@@ -191,7 +191,7 @@ function seat(house: House, card: ModelCard, signal: AbortSignal, onProgress: Li
 }
 
 /** Weights and runtime are fetched at the same time. The last model's sessions go when the new one is sure. */
-async function seated(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
+async function seatAnew(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
   const before = house.seating?.done
   const [model, backend] = await Promise.all([house.library.load(card, signal, onProgress), house.backend()])
   await requireGolden(house, model, backend)

@@ -51,7 +51,7 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
             },
           }),
           instances: [{ browser: 'chromium' }],
-          commands: { ffprobe },
+          commands: { ffprobe, crashGpu },
         },
       },
     },
@@ -70,4 +70,11 @@ const ffprobe = defineBrowserCommand(async (_context, base64: string, extension:
   } finally {
     await rm(folder, { recursive: true })
   }
+})
+
+/** Ends the browser's GPU process, as a failing driver would. */
+const crashGpu = defineBrowserCommand(async ({ context }) => {
+  const session = await context.browser()?.newBrowserCDPSession()
+  // The answer may die with the process.
+  await session?.send('Browser.crashGpuProcess').catch(() => {})
 })

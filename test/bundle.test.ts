@@ -2,28 +2,18 @@
  * What a page pays for the SDK before it makes its first video.
  */
 
-import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build, type Rollup } from 'vite'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { root } from './sources.ts'
+import { sdkConfig } from '../client/build.ts'
 
 type Bundle = Rollup.RollupOutput
 
 let bundle: Bundle['output']
 
 beforeAll(async () => {
-  const built = await build({
-    configFile: false,
-    logLevel: 'silent',
-    worker: { format: 'es' },
-    build: {
-      write: false,
-      target: 'es2022',
-      reportCompressedSize: false,
-      lib: { entry: join(root, 'client', 'index.ts'), formats: ['es'], fileName: 'zoetrope' },
-    },
-  })
+  const { build: settings, ...config } = sdkConfig(['index'])
+  const built = await build({ ...config, configFile: false, logLevel: 'silent', build: { ...settings, write: false } })
   bundle = (Array.isArray(built) ? built : [built]).flatMap((each) => (each as Bundle).output) as Bundle['output']
 })
 

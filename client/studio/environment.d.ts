@@ -3,5 +3,5 @@
  */
 
 interface ImportMeta {
-  readonly env: { readonly DEV: boolean }
+  readonly env: { readonly MODE: string }
 }

@@ -20,7 +20,7 @@ const longest = 4000
 
 /** Registers the service worker of a built page and waits until it watches this page. */
 export async function registerOffline(): Promise<void> {
-  if (!('serviceWorker' in navigator) || import.meta.env.DEV) return
+  if (!('serviceWorker' in navigator) || import.meta.env.MODE === 'development') return
   await navigator.serviceWorker.register('/sw.js', { type: 'module' })
   if (navigator.serviceWorker.controller !== null) return
   await Promise.race([
