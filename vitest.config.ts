@@ -13,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts', 'client/**/*.test.ts'],
-          exclude: ['**/*.browser.test.ts', '**/*.e2e.test.ts', '**/node_modules/**'],
+          exclude: ['**/*.browser.test.ts', '**/*.e2e.test.ts', '**/*.gpu.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
           testTimeout: 60_000,
         },

@@ -19,7 +19,7 @@ import { type EngineThread, engineThread } from './engine-thread.ts'
 import type { ClientEvent, VideoRequest } from './events.ts'
 import { type Service, request as send, serviceAt } from './http.ts'
 import { followed, type Job } from './job.ts'
-import { generateLocally, type Threads } from './local.ts'
+import { generateLocally, prefetchLocally, type Threads } from './local.ts'
 import { camelCase, snakeCase } from './names.ts'
 import { followRemotely, generateRemotely, jobAt } from './remote.ts'
 import { nowhere, routeRequest } from './router.ts'
@@ -120,7 +120,8 @@ export function createClient(options: ClientOptions = {}): Client {
     },
     models: {
       list: () => thread().models(forever),
-      prefetch: (id, { signal = forever, onProgress = () => {} } = {}) => thread().prefetch(id, signal, onProgress),
+      prefetch: (id, { signal = forever, onProgress = () => {} } = {}) =>
+        prefetchLocally(threads, id, signal, onProgress),
       remove: (id) => thread().remove(id, forever),
     },
     [Symbol.dispose]: () => {

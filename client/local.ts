@@ -56,6 +56,23 @@ export async function* generateLocally(
     for (const each of state.hear(event)) yield { seq: ++seq, ...each } as ClientEvent
 }
 
+/** Readies a model on the first rung that bears it; its weights serve them all. */
+export async function prefetchLocally(
+  threads: Threads,
+  model: string,
+  signal: AbortSignal,
+  onProgress: (received: number, total: number) => void,
+): Promise<void> {
+  try {
+    await threads.get(threads.first).prefetch(model, signal, onProgress)
+  } catch (error) {
+    const failure = error as GenerationError
+    if (signal.aborted || threads.first === 'wasm' || !deviceFailures.has(failure.code)) throw error
+    threads.drop(threads.first)
+    await threads.get('wasm').prefetch(model, signal, onProgress)
+  }
+}
+
 async function* climbed(threads: Threads, request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent> {
   const rungs: ExecutionProvider[] = threads.first === 'webgpu' ? ['webgpu', 'webgpu', 'wasm'] : ['wasm', 'wasm']
   for (let at = 0; ; ) {

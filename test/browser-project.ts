@@ -30,32 +30,38 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
   return [
     // The built studio as a visitor meets it, driven from outside: pages, service worker, no network.
     { test: { name: 'studio', include: ['client/**/*.e2e.test.ts'], testTimeout: 300_000, hookTimeout: 300_000 } },
-    {
-      plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
-      server: { headers: isolationHeaders },
-      // Found late they would reload the page in the middle of a test.
-      optimizeDeps: { include: ['valibot', 'mediabunny'] },
-      test: {
-        name: 'browser',
-        include: ['client/**/*.browser.test.ts'],
-        testTimeout: 180_000,
-        browser: {
-          enabled: true,
-          headless: true,
-          screenshotFailures: false,
-          provider: playwright({
-            launchOptions: {
-              executablePath: chromium,
-              args: chromiumFlags,
-              ignoreDefaultArgs: ['--headless', '--headless=old'],
-            },
-          }),
-          instances: [{ browser: 'chromium' }],
-          commands: { ffprobe, crashGpu },
-        },
+    inChromium('browser', 'client/**/*.browser.test.ts'),
+    // In a browser of its own, which is not fit for other tests afterwards.
+    inChromium('crash', 'client/**/*.gpu.test.ts'),
+  ]
+}
+
+function inChromium(name: string, include: string): TestProjectInlineConfiguration {
+  return {
+    plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
+    server: { headers: isolationHeaders },
+    // Found late they would reload the page in the middle of a test.
+    optimizeDeps: { include: ['valibot', 'mediabunny'] },
+    test: {
+      name,
+      include: [include],
+      testTimeout: 180_000,
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: playwright({
+          launchOptions: {
+            executablePath: chromium,
+            args: chromiumFlags,
+            ignoreDefaultArgs: ['--headless', '--headless=old'],
+          },
+        }),
+        instances: [{ browser: 'chromium' }],
+        commands: { ffprobe, crashGpu },
       },
     },
-  ]
+  }
 }
 
 /** What ffprobe reads in a file given as base64. */

@@ -18,7 +18,7 @@ import {
 } from '../index.ts'
 import { byId, create, fill } from './elements.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
-import { allowOwnScripts, registerOffline } from './offline.ts'
+import { allowOwnScripts, keepRuntime, registerOffline } from './offline.ts'
 import { createSheet, promptOf } from './sheet.ts'
 import { createStage } from './stage.ts'
 
@@ -303,6 +303,8 @@ byId('download-gif', HTMLButtonElement).addEventListener('click', () => shown !=
 for (const kind of ['online', 'offline']) addEventListener(kind, () => void describeDevice())
 
 async function start(): Promise<void> {
+  // Read before anything can be begun: a run that begins below leaves its own mark.
+  const pending = localStorage.getItem(pendingKey)
   prompt.value = examples[Math.floor(Math.random() * examples.length)] ?? promptOf({})
   heed()
   await describeDevice()
@@ -312,10 +314,10 @@ async function start(): Promise<void> {
     present(kept)
     scrollTo({ top: 0, behavior: 'smooth' })
   })
+  make.disabled = false
   await registerOffline()
   await offerModels()
-  const pending = localStorage.getItem(pendingKey)
-  if (pending !== null) {
+  if (pending !== null && !make.disabled) {
     const request = JSON.parse(pending) as VideoRequest
     prompt.value = request.prompt ?? ''
     heed()
@@ -335,6 +337,7 @@ async function readyModel(): Promise<void> {
         say('busy', `Fetching the model, ${megabytes(received)} of ${megabytes(total)}`)
     },
   })
+  await keepRuntime()
   if (job === undefined) await describeDevice()
 }
 

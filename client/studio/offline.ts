@@ -2,6 +2,9 @@
  * The page without a network: its service worker, and the only scripts it lets in.
  */
 
+import { buildFor, capabilities } from '../runtime.ts'
+import { runtimeFiles } from '../runtime-files.ts'
+
 /** Trusted Types: worker and service worker scripts of this origin, nothing else. */
 export function allowOwnScripts(): void {
   const { trustedTypes } = globalThis as {
@@ -13,6 +16,16 @@ export function allowOwnScripts(): void {
       throw new TypeError(`script ${url} is not of this origin`)
     },
   })
+}
+
+/** Asks for the runtime's files once more, so that a service worker that came late has them too. */
+export async function keepRuntime(): Promise<void> {
+  if (import.meta.env.MODE === 'development' || !navigator.onLine) return
+  await navigator.serviceWorker?.ready
+  if (navigator.serviceWorker.controller === null) return
+  const files = Object.values(runtimeFiles[buildFor(capabilities())])
+  // Served from its cache, or from the browser's, wherever they have been fetched before.
+  await Promise.all(files.map(async (file) => (await fetch(`/runtime/${file}`)).body?.cancel()))
 }
 
 /** Milliseconds that a first visit waits, so that what it fetches is kept. */

@@ -59,7 +59,7 @@ async function make(prompt: string): Promise<void> {
 describe('the studio on a plain static host', () => {
   it('makes a clip by keyboard at the first visit, keeps it and hands out an MP4', async () => {
     await page.goto(server.url)
-    await page.waitForSelector('#place[data-state="ready"]')
+    await page.waitForSelector('#make:enabled')
     await make('a blue bird flies left over the sea')
     expect(await page.getAttribute('#canvas', 'aria-label')).toBe('Video: a blue bird flies left over the sea')
     expect(await page.locator('.card').count()).toBe(1)
@@ -84,6 +84,7 @@ describe('the studio on a plain static host', () => {
     failed.length = 0
     await page.reload()
     await page.waitForSelector('.card')
+    await page.waitForSelector('#make:enabled')
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true)
     // Text is text: what looks like markup is drawn as letters, if at all.
     await make('an orange fox <img src=x onerror=globalThis.broken=1> "><svg onload=globalThis.broken=1>')
