@@ -7,7 +7,8 @@
  */
 
 import { GenerationError } from '../shared/errors.ts'
-import type { EngineEvent, EngineOptions, EngineRequest, ModelState } from './engine.ts'
+import type { EngineEvent, EngineRequest, ModelState } from './engine.ts'
+import type { EngineOptions } from './house.ts'
 import type { Answer, Call } from './protocol.ts'
 import { type EventQueue, eventQueue } from './queue.ts'
 

@@ -5,7 +5,7 @@
  * goes on from one that is there. One generation at a time. Knows no page and no service.
  */
 
-import { planOf, type Runner, runner } from '../models/pipeline/generate.ts'
+import { planOf, type Runner } from '../models/pipeline/generate.ts'
 import type { Model } from '../models/pipeline/model.ts'
 import { catalogModelOf } from '../shared/catalog.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
@@ -14,31 +14,14 @@ import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import type { Receipt } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
-import { type ExecutionProvider, type WebBackend, webBackend } from './backend.ts'
-import { type CheckpointStore, checkpointStore, type SteppingBackend, stepping } from './checkpoint.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
 import { encodeGif } from './gif.ts'
-import { type GoldenResult, goldenForward, requirePass } from './golden.ts'
 import { sha256 } from './hash.ts'
-import { type ModelLibrary, modelLibrary } from './models.ts'
+import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
-import { type Preview, previewOf } from './preview.ts'
 import { eventQueue } from './queue.ts'
 import { receiptOf, weightsHash } from './receipt.ts'
-import { buildFor, capabilities, loadRuntime, type OrtModule } from './runtime.ts'
-import { runtimeVersion } from './runtime-files.ts'
-import { openShelf, readFile, type Shelf, writeFile } from './shelf.ts'
-import { createStore, type Store } from './store.ts'
-
-export interface EngineOptions {
-  readonly provider: ExecutionProvider
-  /** Address of the runtime's files, ending in a slash. */
-  readonly runtimeUrl: string
-  /** Address of cards and weights, ending in a slash. */
-  readonly modelsUrl: string
-  readonly threads: number
-}
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
@@ -110,146 +93,6 @@ export function createEngine(options: EngineOptions): Engine {
       const card = await library.card(id, signal)
       for (const { sha256: name } of Object.values(card.weights)) await store.remove(name)
     },
-  }
-}
-
-/** What an engine holds from its first use on. */
-interface House {
-  readonly options: EngineOptions
-  readonly store: Store
-  readonly notes: Shelf
-  readonly library: ModelLibrary
-  readonly checkpoints: CheckpointStore
-  readonly runtime: () => Promise<OrtModule>
-  readonly backend: () => Promise<WebBackend>
-  /** The backend runs one generation at a time. */
-  readonly turn: () => Promise<() => void>
-  /** The model in memory or on its way there; the last one asked for. */
-  seating?: { readonly id: string; readonly listeners: Set<Listener>; readonly done: Promise<Seated> }
-}
-
-interface Seated {
-  readonly model: Model
-  readonly backend: WebBackend
-  readonly steps: SteppingBackend
-  readonly runner: Runner
-  readonly preview: Preview
-}
-
-function lazily<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined
-  return () => {
-    made ??= make()
-    // A failed start may be tried again.
-    made.catch(() => (made = undefined))
-    return made
-  }
-}
-
-async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) => void): Promise<House> {
-  const store = createStore({ shelf: await openShelf('zoetrope-weights') })
-  const notes = await openShelf('zoetrope-notes')
-  const runtime = lazily(() => loadRuntime(buildFor(capabilities()), options.runtimeUrl, options.threads))
-  return {
-    options,
-    store,
-    notes,
-    library: modelLibrary(options.modelsUrl, store, notes),
-    checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
-    runtime,
-    turn: turns(),
-    backend: lazily(async () => {
-      const backend = await webBackend(await runtime(), options.provider)
-      backend.lost.then(onLoss)
-      return backend
-    }),
-  }
-}
-
-type Listener = (received: number, total: number) => void
-
-/** Puts a model on the backend, or finds it there. Who asks while it is on its way waits for the same one. */
-function seat(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
-  const id = `${card.id}@${card.revision}`
-  const known = house.seating
-  if (known?.id === id) {
-    known.listeners.add(onProgress)
-    return known.done
-  }
-  const listeners = new Set([onProgress])
-  const done = seatAnew(house, card, signal, (received, total) => {
-    for (const listener of listeners) listener(received, total)
-  })
-  house.seating = { id, listeners, done }
-  done.then(
-    () => listeners.clear(),
-    () => {
-      if (house.seating?.done === done) delete house.seating
-    },
-  )
-  return done
-}
-
-/** Weights and runtime are fetched at the same time. The last model's sessions go when the new one is sure. */
-async function seatAnew(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
-  const before = house.seating?.done
-  const [model, backend] = await Promise.all([house.library.load(card, signal, onProgress), house.backend()])
-  await requireGolden(house, model, backend)
-  const steps = stepping(backend)
-  const fresh = { model, backend, steps, runner: runner(model, steps), preview: previewOf(model) }
-  const release = await house.turn()
-  await before?.then(
-    (old) => old.runner[Symbol.asyncDispose](),
-    () => {},
-  )
-  release()
-  return fresh
-}
-
-/** One holder at a time, in order. */
-function turns(): () => Promise<() => void> {
-  let last: Promise<void> = Promise.resolve()
-  return async () => {
-    const before = last
-    const { promise, resolve } = Promise.withResolvers<void>()
-    last = promise
-    await before
-    return resolve
-  }
-}
-
-/** Asks once per adapter, model and runtime; wasm is the reference itself. */
-async function requireGolden({ notes, runtime }: House, model: Model, backend: WebBackend): Promise<void> {
-  if (backend.adapterClass === null) return
-  const adapter = backend.adapterClass.replace(/\W+/g, '_')
-  const name = `${goldenPrefix(await weightsHash(model.card))}${adapter}-${runtimeVersion}.json`
-  const known = readGolden(await readFile(notes, name))
-  requirePass(known ?? (await measured()), backend.adapterClass)
-
-  async function measured(): Promise<GoldenResult> {
-    await using reference = await webBackend(await runtime(), 'wasm')
-    const fresh = await goldenForward(model, backend, reference)
-    await writeFile(notes, name, new TextEncoder().encode(JSON.stringify(fresh)))
-    return fresh
-  }
-}
-
-/** The verdict on any adapter of this machine; a machine rarely has two. */
-async function goldenVerdict(notes: Shelf, card: ModelCard): Promise<ModelState['golden']> {
-  const prefix = goldenPrefix(await weightsHash(card))
-  const name = (await notes.names()).find((each) => each.startsWith(prefix))
-  return (name === undefined ? undefined : readGolden(await readFile(notes, name)))?.verdict ?? 'untested'
-}
-
-const goldenPrefix = (hash: string): string => `golden-${hash.slice(0, 16)}-`
-
-function readGolden(bytes: Uint8Array | undefined): GoldenResult | undefined {
-  if (bytes === undefined) return undefined
-  try {
-    const data = JSON.parse(new TextDecoder().decode(bytes)) as GoldenResult
-    return data.verdict === 'pass' || data.verdict === 'fail' ? data : undefined
-  } catch {
-    return undefined
   }
 }
 

@@ -3,7 +3,8 @@
  */
 
 import type { ErrorCode } from '../shared/errors.ts'
-import type { EngineEvent, EngineOptions, EngineRequest } from './engine.ts'
+import type { EngineEvent, EngineRequest } from './engine.ts'
+import type { EngineOptions } from './house.ts'
 
 export type Call = { readonly id: number } & (
   | { readonly kind: 'generate'; readonly request: EngineRequest }

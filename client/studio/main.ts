@@ -7,16 +7,9 @@
 
 import { unknownWords } from '../../models/text/tokenizer.ts'
 import type { Clip } from '../frames.ts'
-import {
-  type Client,
-  type ClientEvent,
-  createClient,
-  GenerationError,
-  type Job,
-  type ModelState,
-  type VideoRequest,
-} from '../index.ts'
-import { byId, create, fill } from './elements.ts'
+import { type Client, type ClientEvent, createClient, GenerationError, type Job, type VideoRequest } from '../index.ts'
+import { chosen, megabytes, offerModels, offerParameters, requestOf } from './choices.ts'
+import { byId, create } from './elements.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
 import { allowOwnScripts, keepRuntime, registerOffline } from './offline.ts'
 import { createSheet, promptOf } from './sheet.ts'
@@ -37,7 +30,6 @@ const stop = byId('stop', HTMLButtonElement)
 const problem = byId('problem', HTMLElement)
 const download = byId('download', HTMLAnchorElement)
 const choice = (id: string) => byId(id, HTMLSelectElement)
-const entry = (id: string) => byId(id, HTMLInputElement)
 
 allowOwnScripts()
 const stage = createStage()
@@ -46,7 +38,6 @@ const sheet = createSheet(byId('sheet', HTMLElement), (text) => {
   heed()
 })
 let client: Client = clientFor('')
-let models: readonly ModelState[] = []
 let job: Job | undefined
 let shown: Kept | undefined
 let gallery: Gallery | undefined
@@ -91,63 +82,6 @@ async function describeDevice(): Promise<void> {
   const { adapter_class: adapter, online } = await client.device.probe()
   const gpu = adapter !== 'none' && choice('provider').value !== 'wasm'
   say('ready', `${gpu ? 'On your graphics processor' : 'On your processor'}${online ? '' : ', offline'}`)
-}
-
-/** The models of this site, and what the chosen one takes. */
-async function offerModels(): Promise<void> {
-  models = await client.models.list()
-  const title = ({ card, cached }: ModelState) => `${card.id}${cached ? '' : ` (${megabytes(sizeOf(card))} to fetch)`}`
-  fill(
-    choice('model'),
-    models.map((model) => [model.card.id, title(model)]),
-  )
-  offerParameters()
-}
-
-const sizeOf = (card: ModelState['card']) => Object.values(card.weights).reduce((sum, { bytes }) => sum + bytes, 0)
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`
-const chosen = () => models.find(({ card }) => card.id === choice('model').value)?.card
-
-function offerParameters(): void {
-  const card = chosen()
-  if (card === undefined) return
-  const { size, num_frames: frames, fps, num_inference_steps: steps, guidance_scale: guidance } = card.parameters
-  const [side] = size.default.split('x').map(Number) as [number]
-  const half = Math.round((side * 1.5) / size.multiple) * size.multiple
-  const sizes = [size.default, `${half}x${side}`, `${side}x${half}`, `${2 * side}x${2 * side}`]
-  fill(
-    choice('size'),
-    sizes.map((each) => [each, each.replace('x', ' × ')]),
-  )
-  const lengths = [frames.default, 1, 9, 17, 33, 49].filter((each) => each >= frames.min && each <= frames.max)
-  const length = (each: number) =>
-    each === 1 ? 'one picture' : `${((each - 1) / fps.default).toFixed(1)} s, ${each} frames`
-  fill(
-    choice('frames'),
-    [...new Set(lengths)].map((each) => [String(each), length(each)]),
-  )
-  const counts =
-    steps.values ?? [steps.default, 4, 8, 16, 32, 64].filter((each) => each >= steps.min && each <= steps.max)
-  fill(
-    choice('steps'),
-    [...new Set([steps.default, ...counts])].map((each) => [String(each), String(each)]),
-  )
-  Object.assign(entry('guidance'), { min: guidance.min, max: guidance.max, placeholder: String(guidance.default) })
-}
-
-function requestOf(): VideoRequest {
-  const number = (value: string) => (value.trim() === '' ? undefined : Number(value))
-  const fields = {
-    prompt: prompt.value,
-    model: choice('model').value || undefined,
-    size: choice('size').value || undefined,
-    numFrames: number(choice('frames').value),
-    numInferenceSteps: number(choice('steps').value),
-    seed: number(entry('seed').value),
-    guidanceScale: number(entry('guidance').value),
-    negativePrompt: entry('negative').value || undefined,
-  }
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }
 
 const pendingKey = 'zoetrope-pending'
@@ -316,7 +250,7 @@ async function start(): Promise<void> {
   })
   make.disabled = false
   await registerOffline()
-  await offerModels()
+  offerModels(await client.models.list())
   if (pending !== null && !make.disabled) {
     const request = JSON.parse(pending) as VideoRequest
     prompt.value = request.prompt ?? ''
