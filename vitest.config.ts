@@ -4,6 +4,7 @@
 
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
+import { browserProjects } from './test/browser-project.ts'
 import { testBindings } from './test/edge-settings.ts'
 
 export default defineConfig({
@@ -13,7 +14,8 @@ export default defineConfig({
         // Everything that runs in Node, the runtimes included. One file at a time: ORT takes all cores by itself.
         test: {
           name: 'node',
-          include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts'],
+          include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts', 'client/**/*.test.ts'],
+          exclude: ['**/*.browser.test.ts', '**/*.e2e.test.ts', '**/*.gpu.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -26,6 +28,8 @@ export default defineConfig({
         ],
         test: { name: 'worker', include: ['worker/**/*.test.ts'], isolate: false, maxWorkers: 1, testTimeout: 60_000 },
       },
+      // The client in a real browser: WebGPU, OPFS, WebCodecs and Web Workers exist nowhere else.
+      ...browserProjects(),
     ],
   },
 })

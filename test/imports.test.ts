@@ -15,6 +15,8 @@ describe('imports', () => {
     expect(violations('shared/x.ts', "import { readFile } from 'node:fs'")).toHaveLength(1)
     expect(violations('worker/x.ts', "import { a } from '../models/graph/graph.ts'")).toHaveLength(1)
     expect(violations('models/graph/x.ts', "import * as ort from 'onnxruntime-web/wasm'")).toHaveLength(1)
+    expect(violations('client/x.ts', "import { a } from '../models/node/backend.ts'")).toHaveLength(1)
+    expect(violations('client/x.ts', "import { a } from '../worker/index.ts'")).toHaveLength(1)
     expect(violations('models/graph/x.ts', "const { a } = await import('../node/backend.ts')")).toHaveLength(1)
     expect(violations('models/node/x.ts', "import { InferenceSession } from 'onnxruntime-node'")).toEqual([])
   })

@@ -12,7 +12,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { PredictionObject } from '../models/node/serve/prediction.ts'
 import { randomStream } from '../shared/random.ts'
 import { root } from './sources.ts'
-import { toyModel } from './toy-model.ts'
+import { toyFolder } from './toy-folder.ts'
 
 const token = 'from-the-environment'
 let models: string
@@ -22,7 +22,7 @@ const children: ChildProcess[] = []
 beforeAll(async () => {
   models = await mkdtemp(join(tmpdir(), 'zoetrope-models-'))
   temporary = await mkdtemp(join(tmpdir(), 'zoetrope-tmp-'))
-  await toyModel(models)
+  await toyFolder(models)
 })
 
 afterEach(() => {

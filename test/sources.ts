@@ -42,7 +42,7 @@ export function violations(path: string, source: string): string[] {
     const towards = houseOf(target)
     if (towards !== undefined && !mayImport[house].includes(towards))
       return [`${path} imports ${target}: ${house} may not see ${towards}`]
-    const intoRuntime = target.startsWith('models/node/') && house === 'models' && !runtime
+    const intoRuntime = target.startsWith('models/node/') && ['models', 'client'].includes(house) && !runtime
     return intoRuntime ? [`${path} imports ${target}: only models/node names a runtime`] : []
   })
 }

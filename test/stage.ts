@@ -10,7 +10,7 @@ import type { OutputMetadata, Prediction } from '../models/node/serve/prediction
 import type { Execute, Report } from '../models/node/serve/predictions.ts'
 import { type NodeOptions, type RunningNode, startNode } from '../models/node/serve/serve.ts'
 import { type ManualClock, manualClock } from './manual-clock.ts'
-import { type ToyFolders, toyModel } from './toy-model.ts'
+import { type ToyFolders, toyFolder } from './toy-folder.ts'
 
 /** A run in progress. */
 export interface StagedRun {
@@ -73,7 +73,7 @@ let toy: Promise<ToyFolders> | undefined
 /** A node on a free port with one toy model and a stage instead of an engine. */
 export async function stagedNode(options: Partial<NodeOptions> = {}): Promise<StagedNode> {
   const [clock, acts] = [manualClock(), stage()]
-  toy ??= mkdtemp(join(tmpdir(), 'zoetrope-stage-')).then((place) => toyModel(place))
+  toy ??= mkdtemp(join(tmpdir(), 'zoetrope-stage-')).then((place) => toyFolder(place))
   const folders = await toy
   const node = await startNode({
     backend: nodeBackend(),

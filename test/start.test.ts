@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import { root } from './sources.ts'
-import { toyModel } from './toy-model.ts'
+import { toyFolder } from './toy-folder.ts'
 
 let models: string
 let port: number
@@ -20,7 +20,7 @@ const started: ChildProcess[] = []
 
 beforeAll(async () => {
   models = await mkdtemp(join(tmpdir(), 'zoetrope-start-'))
-  await toyModel(models)
+  await toyFolder(models)
   port = await freePort(21_300)
   nodePort = await freePort(21_305)
 })

@@ -1,135 +1,123 @@
 /**
- * A tiny model with random weights, released into a folder as a real one is: card, safetensors, hashes.
- *
- * What it draws means nothing, but every part runs: text, guidance, steps, decoder. For tests of what carries models.
+ * A model of the smallest sizes with random weights: everything of a released one but the meaning.
  */
 
-import { createHash } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { ParameterDescription } from '../models/graph/graph.ts'
-import { input, scope, trace } from '../models/graph/graph.ts'
-import { autoencoderSizes, decodeGroups, encoder } from '../models/networks/autoencoder.ts'
-import { ditSizes } from '../models/networks/dit.ts'
+import { input, type ParameterDescription, scope, trace, type Value } from '../models/graph/graph.ts'
+import { autoencoderSizes, decoder } from '../models/networks/autoencoder.ts'
+import { dit, ditSizes } from '../models/networks/dit.ts'
 import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.ts'
-import { stepGraph } from '../models/pipeline/compile.ts'
-import type { Model } from '../models/pipeline/model.ts'
 import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
 import { initialize } from '../models/train/initialize.ts'
 import { writeSafetensors } from '../models/weights/safetensors.ts'
 import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
 import { gaussian } from '../shared/random.ts'
 
-export interface ToyOptions {
-  readonly id?: string
-  /** Whether the guidance scale is an input, as in a distilled student. */
-  readonly guided?: boolean
-  readonly sampler?: ModelCard['parameters']['sampler']
-}
-
-/** Folders with one model, laid out as models/cards and models/weights are. */
-export interface ToyFolders {
-  readonly cards: string
-  readonly weights: string
+export interface ToyModel {
   readonly card: ModelCard
+  readonly files: Readonly<Record<string, Uint8Array>>
 }
 
-/** Writes the model below `place`. */
-export async function toyModel(place: string, options: ToyOptions = {}): Promise<ToyFolders> {
-  const { id = 'zt-toy' } = options
-  const [cards, weights] = [join(place, 'cards/'), join(place, 'weights/')]
-  await Promise.all([cards, weights].map((folder) => mkdir(folder, { recursive: true })))
-  const draft = cardOf(id, options, { denoiser: nothing(id), autoencoder: nothing('zt-toy-autoencoder') })
-  const write = async (file: string, parameters: readonly ParameterDescription[]): Promise<WeightsReference> => {
-    const bytes = writeSafetensors(drawn(parameters), 'float16', { producer: 'zoetrope' })
-    await writeFile(join(weights, file), bytes)
-    return { file, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+export interface ToyModelOptions {
+  readonly id?: string
+  readonly guided?: boolean
+  readonly seed?: number
+  readonly parameters?: ModelCard['parameters']
+}
+
+/** Guided as students are, or run on two rows as teachers are. */
+export async function toyModel({
+  id = 'toy',
+  guided = true,
+  seed = 1,
+  parameters = defaults(guided),
+}: ToyModelOptions = {}): Promise<ToyModel> {
+  const files: Record<string, Uint8Array> = {
+    [`${id}.safetensors`]: weightsOf(denoiserParameters(guided), seed),
+    [`${id}-autoencoder.safetensors`]: weightsOf(autoencoderParameters(), seed),
   }
-  const model = bare(draft)
-  const card = cardOf(id, options, {
-    denoiser: await write(`${id}.safetensors`, denoiserParameters(model)),
-    autoencoder: await write('zt-toy-autoencoder.safetensors', autoencoderParameters(model)),
-  })
-  await writeFile(join(cards, `${id}.json`), JSON.stringify(card))
-  return { cards, weights, card }
+  const [denoiser, autoencoder] = await Promise.all(
+    Object.entries(files).map(([file, bytes]) => reference(file, bytes)),
+  )
+  return { card: toyCard(id, guided, parameters, { denoiser, autoencoder } as ModelCard['weights']), files }
 }
 
-const nothing = (name: string): WeightsReference => ({
-  file: `${name}.safetensors`,
-  bytes: 0,
-  sha256: '0'.repeat(64),
+const defaults = (guided: boolean): ModelCard['parameters'] => ({
+  num_frames: { min: 1, max: 81, stride: 4, offset: 1, default: 9 },
+  fps: { default: 8 },
+  size: { multiple: 16, min: 32, max: 512, max_pixels: 262144, default: '32x32' },
+  num_inference_steps: { min: 1, max: 16, default: 4 },
+  guidance_scale: { min: 1, max: 12, default: 3 },
+  sampler: guided ? 'ddim' : 'dpm2m',
 })
 
-function cardOf(id: string, { guided = false, sampler = 'ddim' }: ToyOptions, weights: ModelCard['weights']) {
+function toyCard(
+  id: string,
+  guided: boolean,
+  parameters: ModelCard['parameters'],
+  weights: ModelCard['weights'],
+): ModelCard {
   return readCard({
     id,
     revision: 'r1',
     family: 'zt.toy16',
-    summary: 'Random weights: draws noise, for tests.',
+    summary: 'Random weights, for tests.',
     license: 'Apache-2.0',
-    architecture: {
-      denoiser: 'tiny',
-      textEncoder: 'tiny',
-      autoencoder: 'tiny',
-      guided,
-      tokenizer: tokenizerRevision,
-    },
+    architecture: { denoiser: 'tiny', textEncoder: 'tiny', autoencoder: 'tiny', guided, tokenizer: tokenizerRevision },
     prediction: 'velocity',
     schedule: 'cosine',
     weights,
-    parameters: {
-      num_frames: { min: 1, max: 17, stride: 4, offset: 1, default: 5 },
-      fps: { default: 8 },
-      size: { multiple: 16, min: 16, max: 64, max_pixels: 4096, default: '32x32' },
-      num_inference_steps: { min: 1, max: 64, default: 4 },
-      guidance_scale: { min: 1, max: 10, default: 2 },
-      sampler,
-    },
+    parameters,
     training: {},
     figures: {},
   })
 }
 
-/** A model without its weights, enough to trace its graphs. */
-function bare(card: ModelCard): Model {
-  return {
-    card,
-    denoiser: { ...ditSizes.tiny, guided: card.architecture.guided },
-    text: { ...textEncoderSizes.tiny, vocabulary: vocabularySize },
-    autoencoder: autoencoderSizes.tiny,
-    files: {},
-  }
+function denoiserParameters(guided: boolean): readonly ParameterDescription[] {
+  const config = { ...ditSizes.tiny, guided }
+  return parametersOf(() => {
+    const text = scope('text', () =>
+      textEncoder(
+        { ...textEncoderSizes.tiny, vocabulary: vocabularySize },
+        input('ids', [1, 8], 'int32'),
+        input('mask', [1, 8]),
+      ),
+    )
+    return scope('dit', () =>
+      dit(config, {
+        ...text,
+        latents: input('latents', [1, config.channels, 2, 4, 4]),
+        time: input('time', [1, 2, config.featureWidth]),
+        guidance: input('guidance', [1, config.featureWidth]),
+      }),
+    )
+  })
 }
 
-function denoiserParameters(model: Model): ParameterDescription[] {
-  const { channels } = model.autoencoder
-  const step = trace(() => stepGraph(model, 1, { channels, frames: 1, height: 2, width: 2 }, 8))
-  const text = trace(() => ({
-    ...scope('text', () => textEncoder(model.text, input('ids', [1, 8], 'int32'), input('mask', [1, 8]))),
-  }))
-  return [...text.parameters, ...step.parameters].map(({ attributes }) => attributes)
-}
-
-function autoencoderParameters({ autoencoder }: Model): ParameterDescription[] {
-  const graph = trace(() => ({
-    latents: scope('autoencoder', () => encoder(autoencoder, input('frames', [1, 1, 16, 16, 3]))),
-    frames: scope('autoencoder', () => {
-      const group = (name: string) => input(name, [1, 2, 2, autoencoder.channels])
-      return decodeGroups(autoencoder, group('group'), group('previous'))
-    }),
-  }))
-  return graph.parameters.map(({ attributes }) => attributes)
-}
-
-/** Fresh parameters, except that what begins at zero is drawn small: a silent branch would hide what it is told. */
-function drawn(parameters: readonly ParameterDescription[]) {
-  const fresh = initialize(1)
-  return Object.fromEntries(
-    parameters.map((parameter, index) => {
-      const values = fresh(parameter)
-      const silent = values.every((value) => value === 0)
-      const data = silent ? gaussian(2, index, 0, values.length).map((value) => value * 0.05) : values
-      return [parameter.name, { shape: parameter.shape, data }]
-    }),
+const autoencoderParameters = () =>
+  parametersOf(() =>
+    scope('autoencoder', () =>
+      decoder(autoencoderSizes.tiny, input('latents', [1, autoencoderSizes.tiny.channels, 1, 4, 4])),
+    ),
   )
+
+const parametersOf = (build: () => Value) =>
+  trace(() => ({ out: build() })).parameters.map(({ attributes }) => attributes)
+
+/** Zeros become small numbers too, or the network would be silent and every comparison vacuous. */
+function weightsOf(parameters: readonly ParameterDescription[], seed: number): Uint8Array {
+  const fresh = initialize(seed)
+  const entries = parameters.map((parameter, index) => {
+    const noise = gaussian(seed, 1000 + index, 0, fresh(parameter).length)
+    return [
+      parameter.name,
+      { shape: parameter.shape, data: fresh(parameter).map((x, at) => x + 0.03 * (noise[at] as number)) },
+    ] as const
+  })
+  return writeSafetensors(Object.fromEntries(entries), 'float16')
+}
+
+async function reference(file: string, bytes: Uint8Array): Promise<WeightsReference> {
+  const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)
+  const sha256 = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return { file, bytes: bytes.length, sha256 }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { manualClock } from '../../../test/manual-clock.ts'
-import { type ToyFolders, toyModel } from '../../../test/toy-model.ts'
+import { type ToyFolders, toyFolder } from '../../../test/toy-folder.ts'
 import type { Backend, Session } from '../../pipeline/backend.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Prediction, PredictionObject } from './prediction.ts'
@@ -42,9 +42,9 @@ const prompt = 'a blue bird flies left over the sea'
 
 beforeAll(async () => {
   const place = await mkdtemp(join(tmpdir(), 'zoetrope-toy-'))
-  folders = await toyModel(place)
-  await toyModel(place, { id: 'zt-toy-student', guided: true })
-  await toyModel(place, { id: 'zt-toy-multistep', sampler: 'dpm2m' })
+  folders = await toyFolder(place)
+  await toyFolder(place, { id: 'zt-toy-student', guided: true })
+  await toyFolder(place, { id: 'zt-toy-multistep', sampler: 'dpm2m' })
   node = await startNode({ backend, token, folders, complain: (error) => console.error(error) })
 })
 

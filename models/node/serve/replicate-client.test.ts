@@ -12,7 +12,7 @@ import { text } from 'node:stream/consumers'
 import Replicate, { type Prediction, parseProgressFromLogs } from 'replicate'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { toyModel } from '../../../test/toy-model.ts'
+import { toyFolder } from '../../../test/toy-folder.ts'
 import { nodeBackend } from '../backend.ts'
 import { type RunningNode, startNode } from './serve.ts'
 
@@ -50,7 +50,7 @@ beforeAll(async () => {
   node = await startNode({
     backend: nodeBackend({ threads: 1, optimization: 'basic' }),
     token: 'stock',
-    folders: await toyModel(await mkdtemp(join(tmpdir(), 'zoetrope-stock-'))),
+    folders: await toyFolder(await mkdtemp(join(tmpdir(), 'zoetrope-stock-'))),
     webhookPrefixes: [hooks.url],
     slots: 2,
   })

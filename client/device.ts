@@ -1,0 +1,69 @@
+/**
+ * The GPU as this browser offers it: an adapter, a device of our own, and what to call them.
+ *
+ * The device has the adapter's limits and `shader-f16` where there is one, never `subgroups`: attention kernels that
+ * use them answered a few percent wrong on the adapters tried. Knows no model.
+ */
+
+import { GenerationError } from '../shared/errors.ts'
+import type { DeviceReport } from '../shared/request.ts'
+
+const wantedFeatures = ['shader-f16', 'timestamp-query'] as const
+const reportedLimits = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize'] as const
+
+/** Describes this machine; models are left to who knows them. Never throws: what cannot be found out is absent. */
+export async function probeDevice(): Promise<DeviceReport> {
+  const adapter = await adapterOf().catch(() => null)
+  const storage = await navigator.storage?.estimate().catch(() => undefined)
+  return {
+    adapter_class: adapter === null ? 'none' : adapterClass(adapter),
+    features: adapter === null ? [] : wantedFeatures.filter((name) => adapter.features.has(name)),
+    limits: Object.fromEntries(adapter === null ? [] : reportedLimits.map((name) => [name, adapter.limits[name]])),
+    cross_origin_isolated: globalThis.crossOriginIsolated,
+    wasm_threads: globalThis.crossOriginIsolated,
+    // An estimate: any write may still fail.
+    storage_free_bytes: Math.max(0, (storage?.quota ?? 0) - (storage?.usage ?? 0)),
+    online: navigator.onLine,
+    models: [],
+  }
+}
+
+export interface OwnedDevice {
+  readonly device: GPUDevice
+  readonly adapterClass: string
+}
+
+/**
+ * Opens a device.
+ * @throws GenerationError device_unavailable where there is no adapter.
+ */
+export async function openDevice(): Promise<OwnedDevice> {
+  const adapter = await adapterOf()
+  if (adapter === null) {
+    throw new GenerationError(
+      'device_unavailable',
+      'WebGPU: no adapter, allowed is any; update the browser or its driver',
+    )
+  }
+  const device = await adapter.requestDevice({
+    requiredFeatures: wantedFeatures.filter((name) => adapter.features.has(name)),
+    requiredLimits: adapterLimits(adapter),
+  })
+  return { device, adapterClass: adapterClass(adapter) }
+}
+
+async function adapterOf(): Promise<GPUAdapter | null> {
+  if (!('gpu' in navigator)) return null
+  return navigator.gpu.requestAdapter({ powerPreference: 'high-performance' })
+}
+
+/** Everything the adapter can do, since a default device stops at 256 MiB buffers. */
+function adapterLimits({ limits }: GPUAdapter): Record<string, number> {
+  const names = Object.keys(Object.getPrototypeOf(limits)).filter((name) => !/^(constructor|.*Subgroup.*)$/.test(name))
+  const entries = names.map((name) => [name, limits[name as keyof GPUSupportedLimits]] as const)
+  return Object.fromEntries(entries.filter((entry): entry is readonly [string, number] => typeof entry[1] === 'number'))
+}
+
+function adapterClass({ info }: GPUAdapter): string {
+  return `${info.vendor || 'unknown'}/${info.architecture || info.device || 'unknown'}`
+}

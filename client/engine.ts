@@ -1,0 +1,248 @@
+/**
+ * The engine: a request to a finished file on this device, as events. Runs in a worker of its own (thread.ts).
+ *
+ * Loads the runtime and the model once, checks the adapter, runs the pipeline, keeps a checkpoint after every step and
+ * goes on from one that is there. One generation at a time. Knows no page and no service.
+ */
+
+import { planOf, type Runner } from '../models/pipeline/generate.ts'
+import type { Model } from '../models/pipeline/model.ts'
+import { catalogModelOf } from '../shared/catalog.ts'
+import { resolveRequest, type Warning } from '../shared/effective.ts'
+import { GenerationError } from '../shared/errors.ts'
+import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+import type { Receipt } from '../shared/receipt.ts'
+import { parseRequest } from '../shared/request.ts'
+import type { Output, UnnumberedEvent } from './events.ts'
+import type { Clip } from './frames.ts'
+import { encodeGif } from './gif.ts'
+import { sha256 } from './hash.ts'
+import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
+import { type EncodedVideo, encodeMovie } from './mp4.ts'
+import { eventQueue } from './queue.ts'
+import { receiptOf, weightsHash } from './receipt.ts'
+
+/** A request and the seed to use where it names none; names are the wire's. */
+export interface EngineRequest {
+  readonly request: unknown
+  readonly seed: number
+}
+
+/** Object URLs do not expire while their page lives. */
+const never = '9999-12-31T23:59:59Z'
+
+/** An output before it has an address. */
+export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob }
+
+export type EngineEvent =
+  | { readonly type: 'begun'; readonly effective: EffectiveRequest; readonly warnings: readonly Warning[] }
+  | Exclude<UnnumberedEvent, { type: 'output' | 'status' | 'error' }>
+  | { readonly type: 'output'; readonly output: MadeOutput }
+  | { readonly type: 'finished'; readonly receipt: Receipt }
+
+export interface ModelState {
+  readonly card: ModelCard
+  /** Whether it is the one used when none is named. */
+  readonly standard: boolean
+  readonly cached: boolean
+  readonly golden: 'pass' | 'fail' | 'untested'
+}
+
+export interface Engine {
+  readonly generate: (request: EngineRequest, signal: AbortSignal) => AsyncIterable<EngineEvent>
+  /** Downloads a model, loads the runtime and checks the adapter, so that the next generation begins at once. */
+  readonly prefetch: (
+    id: string,
+    signal: AbortSignal,
+    onProgress: (received: number, total: number) => void,
+  ) => Promise<void>
+  readonly models: (signal: AbortSignal) => Promise<ModelState[]>
+  readonly remove: (id: string, signal: AbortSignal) => Promise<void>
+  /** Settles when the GPU is gone: this engine is of no more use. */
+  readonly lost: Promise<GenerationError>
+}
+
+export function createEngine(options: EngineOptions): Engine {
+  const loss = Promise.withResolvers<GenerationError>()
+  const house = lazily(() => furnish(options, loss.resolve))
+  return {
+    lost: loss.promise,
+    async *generate(request, signal) {
+      yield* generation(await house(), request, signal)
+    },
+    prefetch: async (id, signal, onProgress) => {
+      const context = await house()
+      await seat(context, await context.library.card(id, signal), signal, onProgress)
+    },
+    models: async (signal) => {
+      const { library, notes } = await house()
+      const standard = await library.standard(signal)
+      const cards = await Promise.all((await library.ids(signal)).map((id) => library.card(id, signal)))
+      return Promise.all(
+        cards.map(async (card) => ({
+          card,
+          standard: card.id === standard,
+          cached: await library.cached(card),
+          golden: options.provider === 'wasm' ? 'pass' : await goldenVerdict(notes, card),
+        })),
+      )
+    },
+    remove: async (id, signal) => {
+      const { library, store } = await house()
+      const card = await library.card(id, signal)
+      for (const { sha256: name } of Object.values(card.weights)) await store.remove(name)
+    },
+  }
+}
+
+async function* generation(
+  house: House,
+  { request, seed }: EngineRequest,
+  signal: AbortSignal,
+): AsyncGenerator<EngineEvent> {
+  const parsed = parseRequest(request)
+  const card = await house.library.card(parsed.model ?? (await house.library.standard(signal)), signal)
+  // Refused before a byte of weights is fetched.
+  const { effective, warnings } = resolveFor(card, parsed, seed)
+  yield { type: 'begun', effective, warnings }
+  const seated = yield* seating(house, card, signal)
+  const hashes: string[] = []
+  const release = await house.turn()
+  try {
+    for (let index = 0; index < effective.n; index++) {
+      const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
+      const output = yield* made(house, seated, one, { index, of: effective.n }, signal)
+      hashes.push(output.sha256)
+      yield { type: 'output', output }
+    }
+  } finally {
+    release()
+  }
+  yield { type: 'finished', receipt: await receiptOf(seated.model, seated.backend, effective, hashes) }
+}
+
+function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, seed: number) {
+  const { effective, warnings } = resolveRequest(parsed, catalogModelOf(card), { seed })
+  const { num_inference_steps: steps, guidance_scale: guidance, scheduler } = effective
+  if (steps === null || guidance === null || scheduler === null) {
+    throw new GenerationError('model_format', `${card.id}: its card lacks steps, guidance or a sampler`)
+  }
+  if (!Object.hasOwn(encoders, effective.output_format)) {
+    const available = Object.keys(encoders)
+    throw new GenerationError(
+      'format_unavailable',
+      `output_format: got ${effective.output_format}, allowed here are ${available.join(', ')}`,
+      { available },
+    )
+  }
+  return { effective: { ...effective, num_inference_steps: steps, guidance_scale: guidance, scheduler }, warnings }
+}
+
+/** seat() with its downloads as events. */
+async function* seating(house: House, card: ModelCard, signal: AbortSignal): AsyncGenerator<EngineEvent, Seated> {
+  const heard = eventQueue<EngineEvent>()
+  const finished = seat(house, card, signal, (step, steps) => {
+    heard.replace({ type: 'progress', value: 0, stage: 'download', step, steps, inferenceSource: 'on_device' })
+  })
+  finished.then(heard.end, heard.end)
+  yield* heard.events
+  return finished
+}
+
+/** One output: frames by the pipeline, then the file. */
+async function* made(
+  house: House,
+  seated: Seated,
+  request: EffectiveRequest,
+  place: { readonly index: number; readonly of: number },
+  signal: AbortSignal,
+): AsyncGenerator<EngineEvent, MadeOutput> {
+  const { num_frames: frames, width, height, fps } = request
+  const clip: Clip = { frames, width, height, fps, pixels: new Uint8Array(frames * height * width * 3) }
+  const key = await checkpointKey(seated.model, request)
+  const waiting: EngineEvent[] = []
+  const clock = stepClock(planOf(request).length)
+  seated.steps.watch({
+    from: await house.checkpoints.load(key),
+    onStep: async (checkpoint) => {
+      await house.checkpoints.save(key, checkpoint)
+      const preview = seated.preview(checkpoint.estimate, { frames, height, width })
+      waiting.push({
+        type: 'preview',
+        step: checkpoint.step,
+        frameIndex: 0,
+        contentType: 'image/x-rgb',
+        frames: preview,
+      })
+    },
+  })
+  const scaled = (value: number) => (place.index + 0.98 * value) / place.of
+  for await (const { seq: _, ...event } of seated.runner.generate(request, signal)) {
+    yield* waiting.splice(0)
+    if (event.type === 'part') clip.pixels.set(event.part.pixels, event.part.first * height * width * 3)
+    if (event.type === 'progress') yield { ...event, value: scaled(event.value), ...clock(event.step) }
+    else yield pipelineEvent(event)
+  }
+  yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
+  const output = await encoded(clip, request, place.index, signal)
+  await house.checkpoints.remove(key)
+  return output
+}
+
+type PipelineEvent = ReturnType<Runner['generate']> extends AsyncIterable<infer E> ? E : never
+type Passed = Extract<PipelineEvent, { type: 'part' | 'warning' }>
+
+/** The pipeline speaks of parts and warnings; the rest of the union is the edge's. */
+function pipelineEvent(event: Omit<PipelineEvent, 'seq'>): EngineEvent {
+  if (event.type === 'part' || event.type === 'warning') return event as Omit<Passed, 'seq'> as EngineEvent
+  throw new Error(`engine: the pipeline sent ${event.type}, allowed are progress, part and warning`)
+}
+
+/** What is left, by the mean of the steps so far; the first pays for compiling and is not counted. */
+function stepClock(steps: number): (step: number | undefined) => { etaMs?: number } {
+  let [began, first] = [0, 0]
+  return (step) => {
+    if (step === undefined) return {}
+    const now = performance.now()
+    if (first === 0) {
+      ;[began, first] = [now, step]
+      return {}
+    }
+    return { etaMs: Math.round(((now - began) / (step - first)) * (steps - step)) }
+  }
+}
+
+/** Everything that decides the latents: the content key without the file's format. */
+async function checkpointKey({ card }: Model, request: EffectiveRequest): Promise<string> {
+  const weightsSha256 = await weightsHash(card)
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
+  return contentKey({ ...request, output_format: 'latents' }, key)
+}
+
+async function encoded(clip: Clip, request: EffectiveRequest, index: number, signal: AbortSignal): Promise<MadeOutput> {
+  const { output_format: format, width, height, fps, num_frames: numFrames } = request
+  const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
+  return {
+    index,
+    variant: 'video',
+    format,
+    contentType,
+    blob: new Blob([bytes], { type: contentType }),
+    bytes: bytes.length,
+    sha256: await sha256(bytes),
+    width,
+    height,
+    fps,
+    numFrames,
+    urlExpiresAt: never,
+  }
+}
+
+type Encoder = (clip: Clip, signal: AbortSignal) => Promise<EncodedVideo>
+
+const encoders: Readonly<Record<string, Encoder>> = {
+  mp4: (clip, signal) => encodeMovie(clip, 'mp4', signal),
+  webm: (clip, signal) => encodeMovie(clip, 'webm', signal),
+  gif: async (clip) => ({ bytes: encodeGif(clip), contentType: 'image/gif' }),
+}

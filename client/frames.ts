@@ -1,0 +1,70 @@
+/**
+ * Pixels in the forms that canvases and encoders take.
+ *
+ * Encoders are fed I420 in BT.709 limited range and told so: given RGB they write full-range files that players show
+ * too dark or too bright. Knows no file format.
+ */
+
+/** Pixels [frames, height, width, 3], 0…255. */
+export interface Clip {
+  readonly frames: number
+  readonly height: number
+  readonly width: number
+  readonly fps: number
+  readonly pixels: Uint8Array
+}
+
+/** One frame as RGBA, opaque. */
+export function rgbaOf({ width, height, pixels }: Pick<Clip, 'width' | 'height' | 'pixels'>, frame: number): ImageData {
+  const area = width * height
+  const data = new Uint8ClampedArray(4 * area)
+  for (let pixel = 0, from = frame * area * 3; pixel < area; pixel++, from += 3) {
+    data[4 * pixel] = pixels[from] as number
+    data[4 * pixel + 1] = pixels[from + 1] as number
+    data[4 * pixel + 2] = pixels[from + 2] as number
+    data[4 * pixel + 3] = 255
+  }
+  return new ImageData(data, width, height)
+}
+
+/** One frame as I420: luma, then both chroma planes at half the sides. BT.709, limited range; sides must be even. */
+export function i420Of(
+  { width, height, pixels }: Pick<Clip, 'width' | 'height' | 'pixels'>,
+  frame: number,
+): Uint8Array<ArrayBuffer> {
+  const area = width * height
+  const quarter = area / 4
+  const planes = new Uint8Array(area + 2 * quarter)
+  const base = frame * area * 3
+  const at = (row: number, column: number) => base + (row * width + column) * 3
+  for (let pixel = 0; pixel < area; pixel++) planes[pixel] = luma(pixels, base + 3 * pixel)
+  for (let row = 0; row < height; row += 2) {
+    for (let column = 0; column < width; column += 2) {
+      const corners = [at(row, column), at(row, column + 1), at(row + 1, column), at(row + 1, column + 1)]
+      const mean = (colour: number) => corners.reduce((sum, each) => sum + (pixels[each + colour] as number), 0) / 4
+      const [red, green, blue] = [mean(0), mean(1), mean(2)]
+      const place = (row / 2) * (width / 2) + column / 2
+      planes[area + place] = Math.round(128 - 0.10064 * red - 0.33857 * green + 0.43922 * blue)
+      planes[area + quarter + place] = Math.round(128 + 0.43922 * red - 0.39894 * green - 0.04027 * blue)
+    }
+  }
+  return planes
+}
+
+function luma(pixels: Uint8Array, at: number): number {
+  const [red, green, blue] = [pixels[at] as number, pixels[at + 1] as number, pixels[at + 2] as number]
+  return Math.round(16 + 0.18259 * red + 0.61423 * green + 0.06201 * blue)
+}
+
+/** A frame for WebCodecs. The caller closes it. */
+export function videoFrameOf(clip: Clip, frame: number): VideoFrame {
+  const { width, height, fps } = clip
+  return new VideoFrame(i420Of(clip, frame), {
+    format: 'I420',
+    codedWidth: width,
+    codedHeight: height,
+    timestamp: Math.round((frame * 1e6) / fps),
+    duration: Math.round(1e6 / fps),
+    colorSpace: { primaries: 'bt709', transfer: 'bt709', matrix: 'bt709', fullRange: false },
+  })
+}

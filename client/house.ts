@@ -1,0 +1,171 @@
+/**
+ * What an engine holds: the runtime, a backend, the stores, and the model that sits on the backend.
+ *
+ * Everything is fetched at its first use and once. A model is seated when its weights are whole and the adapter has
+ * answered the golden forward. Knows no request.
+ */
+
+import { type Runner, runner } from '../models/pipeline/generate.ts'
+import type { Model } from '../models/pipeline/model.ts'
+import type { GenerationError } from '../shared/errors.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+import { type ExecutionProvider, type WebBackend, webBackend } from './backend.ts'
+import { type CheckpointStore, checkpointStore, type SteppingBackend, stepping } from './checkpoint.ts'
+import type { ModelState } from './engine.ts'
+import { type GoldenResult, goldenForward, requirePass } from './golden.ts'
+import { type ModelLibrary, modelLibrary } from './models.ts'
+import { type Preview, previewOf } from './preview.ts'
+import { weightsHash } from './receipt.ts'
+import { buildFor, capabilities, loadRuntime, type OrtModule } from './runtime.ts'
+import { runtimeVersion } from './runtime-files.ts'
+import { openShelf, readFile, type Shelf, writeFile } from './shelf.ts'
+import { createStore, type Store } from './store.ts'
+
+export interface EngineOptions {
+  readonly provider: ExecutionProvider
+  /** Address of the runtime's files, ending in a slash. */
+  readonly runtimeUrl: string
+  /** Address of cards and weights, ending in a slash. */
+  readonly modelsUrl: string
+  readonly threads: number
+}
+
+/** What an engine holds from its first use on. */
+export interface House {
+  readonly options: EngineOptions
+  readonly store: Store
+  readonly notes: Shelf
+  readonly library: ModelLibrary
+  readonly checkpoints: CheckpointStore
+  readonly runtime: () => Promise<OrtModule>
+  readonly backend: () => Promise<WebBackend>
+  /** The backend runs one generation at a time. */
+  readonly turn: () => Promise<() => void>
+  /** The model in memory or on its way there; the last one asked for. */
+  seating?: { readonly id: string; readonly listeners: Set<Listener>; readonly done: Promise<Seated> }
+}
+
+export interface Seated {
+  readonly model: Model
+  readonly backend: WebBackend
+  readonly steps: SteppingBackend
+  readonly runner: Runner
+  readonly preview: Preview
+}
+
+export function lazily<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    // A failed start may be tried again.
+    made.catch(() => (made = undefined))
+    return made
+  }
+}
+
+export async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) => void): Promise<House> {
+  const store = createStore({ shelf: await openShelf('zoetrope-weights') })
+  const notes = await openShelf('zoetrope-notes')
+  const runtime = lazily(() => loadRuntime(buildFor(capabilities()), options.runtimeUrl, options.threads))
+  return {
+    options,
+    store,
+    notes,
+    library: modelLibrary(options.modelsUrl, store, notes),
+    checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
+    runtime,
+    turn: turns(),
+    backend: lazily(async () => {
+      const backend = await webBackend(await runtime(), options.provider)
+      backend.lost.then(onLoss)
+      return backend
+    }),
+  }
+}
+
+export type Listener = (received: number, total: number) => void
+
+/** Puts a model on the backend, or finds it there. Who asks while it is on its way waits for the same one. */
+export function seat(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
+  const id = `${card.id}@${card.revision}`
+  const known = house.seating
+  if (known?.id === id) {
+    known.listeners.add(onProgress)
+    return known.done
+  }
+  const listeners = new Set([onProgress])
+  const done = seatAnew(house, card, signal, (received, total) => {
+    for (const listener of listeners) listener(received, total)
+  })
+  house.seating = { id, listeners, done }
+  done.then(
+    () => listeners.clear(),
+    () => {
+      if (house.seating?.done === done) delete house.seating
+    },
+  )
+  return done
+}
+
+/** Weights and runtime are fetched at the same time. The last model's sessions go when the new one is sure. */
+async function seatAnew(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
+  const before = house.seating?.done
+  const [model, backend] = await Promise.all([house.library.load(card, signal, onProgress), house.backend()])
+  await requireGolden(house, model, backend)
+  const steps = stepping(backend)
+  const fresh = { model, backend, steps, runner: runner(model, steps), preview: previewOf(model) }
+  const release = await house.turn()
+  await before?.then(
+    (old) => old.runner[Symbol.asyncDispose](),
+    () => {},
+  )
+  release()
+  return fresh
+}
+
+/** One holder at a time, in order. */
+function turns(): () => Promise<() => void> {
+  let last: Promise<void> = Promise.resolve()
+  return async () => {
+    const before = last
+    const { promise, resolve } = Promise.withResolvers<void>()
+    last = promise
+    await before
+    return resolve
+  }
+}
+
+/** Asks once per adapter, model and runtime; wasm is the reference itself. */
+async function requireGolden({ notes, runtime }: House, model: Model, backend: WebBackend): Promise<void> {
+  if (backend.adapterClass === null) return
+  const adapter = backend.adapterClass.replace(/\W+/g, '_')
+  const name = `${goldenPrefix(await weightsHash(model.card))}${adapter}-${runtimeVersion}.json`
+  const known = readGolden(await readFile(notes, name))
+  requirePass(known ?? (await measured()), backend.adapterClass)
+
+  async function measured(): Promise<GoldenResult> {
+    await using reference = await webBackend(await runtime(), 'wasm')
+    const fresh = await goldenForward(model, backend, reference)
+    await writeFile(notes, name, new TextEncoder().encode(JSON.stringify(fresh)))
+    return fresh
+  }
+}
+
+/** The verdict on any adapter of this machine; a machine rarely has two. */
+export async function goldenVerdict(notes: Shelf, card: ModelCard): Promise<ModelState['golden']> {
+  const prefix = goldenPrefix(await weightsHash(card))
+  const name = (await notes.names()).find((each) => each.startsWith(prefix))
+  return (name === undefined ? undefined : readGolden(await readFile(notes, name)))?.verdict ?? 'untested'
+}
+
+const goldenPrefix = (hash: string): string => `golden-${hash.slice(0, 16)}-`
+
+function readGolden(bytes: Uint8Array | undefined): GoldenResult | undefined {
+  if (bytes === undefined) return undefined
+  try {
+    const data = JSON.parse(new TextDecoder().decode(bytes)) as GoldenResult
+    return data.verdict === 'pass' || data.verdict === 'fail' ? data : undefined
+  } catch {
+    return undefined
+  }
+}

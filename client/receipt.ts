@@ -1,0 +1,50 @@
+/**
+ * The receipt of a generation on this device.
+ */
+
+import { planOf } from '../models/pipeline/generate.ts'
+import type { Model } from '../models/pipeline/model.ts'
+import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+import type { Receipt } from '../shared/receipt.ts'
+import type { WebBackend } from './backend.ts'
+import { sha256 } from './hash.ts'
+import { runtimeVersion } from './runtime-files.ts'
+import { zoetropeVersion } from './version.ts'
+
+export async function receiptOf(
+  { card }: Model,
+  { name, provider, adapterClass }: WebBackend,
+  request: EffectiveRequest,
+  outputs: readonly string[],
+): Promise<Receipt> {
+  const weights = await weightsHash(card)
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256: weights }
+  return {
+    model: card.id,
+    revision: card.revision,
+    weights_sha256: weights,
+    quantization: 'none',
+    runtime: `onnxruntime-web/${runtimeVersion}`,
+    execution_provider: provider,
+    adapter_class: adapterClass,
+    dtype: 'float32',
+    rng: 'philox4x32-10',
+    seed: request.seed,
+    schedule: card.schedule,
+    sigmas: [...planOf(request).map(({ level }) => level.sigma), 0],
+    effective: request,
+    inference_source: 'on_device',
+    split_step: null,
+    content_key: await contentKey(request, key),
+    outputs_sha256: outputs,
+    zoetrope_version: zoetropeVersion,
+    deterministic_class: `${name}/${adapterClass ?? 'wasm'}`,
+  }
+}
+
+/** One hash for a model of several files: that of their hashes in the order of the card. */
+export function weightsHash(card: ModelCard): Promise<string> {
+  const hashes = Object.values(card.weights).map(({ sha256: each }) => each)
+  return sha256(new TextEncoder().encode(hashes.join('\n')))
+}

@@ -1,0 +1,146 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sha256 } from './hash.ts'
+import { memoryShelf, type Shelf } from './shelf.ts'
+import { createStore, type StoreOptions } from './store.ts'
+
+const signal = new AbortController().signal
+const url = 'http://models.test/weights.safetensors'
+
+function pattern(size: number, salt = 0): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length: size }, (_, index) => (index * 31 + (index >> 8) * 7 + salt) & 255)
+}
+
+const referenceOf = async (bytes: Uint8Array, file = 'weights.safetensors') => ({
+  file,
+  bytes: bytes.length,
+  sha256: await sha256(bytes),
+})
+
+/** A server that ends its answers after the given lengths, in turn, and tells what it sent. */
+function server(
+  bytes: Uint8Array,
+  cuts: readonly number[],
+  { ranges = true, etag = '"one"' as string | undefined } = {},
+) {
+  const sent: number[] = []
+  let asked = 0
+  const fetch = async (_url: unknown, init: RequestInit = {}) => {
+    const range = /^bytes=(\d+)-$/.exec(new Headers(init.headers).get('Range') ?? '')
+    const start = ranges && range !== null ? Number(range[1]) : 0
+    const length = cuts[asked++] ?? Number.POSITIVE_INFINITY
+    const body = bytes.subarray(start, start + length)
+    sent.push(body.length)
+    let at = 0
+    // Piece by piece: an error drops what is queued.
+    const stream = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        if (at < body.length) {
+          controller.enqueue(body.slice(at, at + 97))
+          at += 97
+        } else if (start + body.length < bytes.length) controller.error(new TypeError('cut'))
+        else controller.close()
+      },
+    })
+    const headers = new Headers({ 'Content-Range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` })
+    if (etag !== undefined) headers.set('ETag', etag)
+    return new Response(stream, { status: start > 0 ? 206 : 200, headers })
+  }
+  return { fetch: fetch as typeof globalThis.fetch, sent, total: () => sent.reduce((sum, each) => sum + each, 0) }
+}
+
+const storeOn = (shelf: Shelf, fetch: typeof globalThis.fetch, more: Partial<StoreOptions> = {}) =>
+  createStore({ shelf, fetch, lock: (_name, body) => body(), pause: async () => {}, chunk: 500, ...more })
+
+describe('the model store', () => {
+  it('ends with the right bytes whatever the cuts, sending at most a chunk twice per cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 3000 }), { maxLength: 30 }), async (cuts) => {
+        const bytes = pattern(20_000)
+        const { fetch, total, sent } = server(bytes, cuts)
+        const store = storeOn(memoryShelf(), fetch)
+        expect(await store.read(await referenceOf(bytes), url, signal)).toEqual(bytes)
+        expect(total()).toBeLessThanOrEqual(bytes.length + sent.length * 500)
+      }),
+      { seed: 3, numRuns: 60 },
+    )
+  })
+
+  it('goes on after its process was ended, from what was flushed', async () => {
+    const [bytes, shelf] = [pattern(10_000), memoryShelf()]
+    const dead = server(bytes, [4000, 0, 0, 0, 0, 0, 0, 0])
+    const reference = await referenceOf(bytes)
+    await expect(storeOn(shelf, dead.fetch).read(reference, url, signal)).rejects.toMatchObject({ code: 'offline' })
+    const back = server(bytes, [])
+    expect(await storeOn(shelf, back.fetch).read(reference, url, signal)).toEqual(bytes)
+    expect(back.total()).toBe(6000)
+  })
+
+  it('asks nobody for a file that is here', async () => {
+    const [bytes, shelf] = [pattern(3000), memoryShelf()]
+    const reference = await referenceOf(bytes)
+    await storeOn(shelf, server(bytes, []).fetch).read(reference, url, signal)
+    const unreachable = (() => Promise.reject(new TypeError('offline'))) as typeof globalThis.fetch
+    expect(await storeOn(shelf, unreachable).read(reference, url, signal)).toEqual(bytes)
+  })
+
+  it('refuses a flipped byte anywhere and keeps nothing ready', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(2999), fc.integer({ min: 1, max: 255 }), async (place, mask) => {
+        const bytes = pattern(3000)
+        const spoilt = bytes.with(place, (bytes[place] as number) ^ mask)
+        const store = storeOn(memoryShelf(), server(spoilt, [1700]).fetch)
+        await expect(store.read(await referenceOf(bytes), url, signal)).rejects.toMatchObject({
+          code: 'weights_integrity',
+        })
+        expect((await store.list()).filter(({ state }) => state === 'ready')).toEqual([])
+      }),
+      { seed: 4, numRuns: 60 },
+    )
+  })
+
+  it('finds a file that was damaged on its shelf, and fetches it again', async () => {
+    const [bytes, shelf] = [pattern(3000), memoryShelf()]
+    const reference = await referenceOf(bytes)
+    const { fetch, total } = server(bytes, [])
+    await storeOn(shelf, fetch).read(reference, url, signal)
+    using drawer = await shelf.open(reference.sha256)
+    drawer.write(Uint8Array.of(255, 254, 253), 100)
+    expect(await storeOn(shelf, fetch).read(reference, url, signal)).toEqual(bytes)
+    expect(total()).toBe(6000)
+  })
+
+  it('starts over when the server has no ranges, and survives any torn journal', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 80 }), fc.nat(2000), async (journal, size) => {
+        const [bytes, shelf] = [pattern(2000), memoryShelf()]
+        const reference = await referenceOf(bytes)
+        using torn = await shelf.open(`${reference.sha256}.journal`)
+        torn.write(journal, 0)
+        using part = await shelf.open(reference.sha256)
+        part.write(pattern(size, 9), 0)
+        const store = storeOn(shelf, server(bytes, [300], { ranges: false, etag: undefined }).fetch)
+        expect(await store.read(reference, url, signal)).toEqual(bytes)
+      }),
+      { seed: 5, numRuns: 60 },
+    )
+  })
+
+  it('lets the least recently used go when there is no room, then says so', async () => {
+    const shelf = memoryShelf(7000)
+    let clock = 0
+    const files = await Promise.all([1, 2, 3].map(async (salt) => ({ bytes: pattern(2500, salt), salt })))
+    const read = async ({ bytes }: { bytes: Uint8Array }) =>
+      storeOn(shelf, server(bytes, []).fetch, { now: () => ++clock }).read(await referenceOf(bytes), url, signal)
+    const [first, second, third] = files as [(typeof files)[0], (typeof files)[0], (typeof files)[0]]
+    await read(first)
+    await read(second)
+    await read(first)
+    await read(third)
+    const ready = (await storeOn(shelf, fetch).list()).filter(({ state }) => state === 'ready')
+    expect(ready.map(({ sha256: name }) => name).sort()).toEqual(
+      (await Promise.all([first, third].map(({ bytes }) => sha256(bytes)))).sort(),
+    )
+    await expect(read({ bytes: pattern(9000) })).rejects.toMatchObject({ code: 'storage_full' })
+  })
+})

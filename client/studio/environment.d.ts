@@ -1,0 +1,7 @@
+/**
+ * What Vite puts in the place of import.meta.env.
+ */
+
+interface ImportMeta {
+  readonly env: { readonly MODE: string }
+}

@@ -1,0 +1,109 @@
+/**
+ * What was made here, kept in this browser's IndexedDB: file, frames, request and receipt of each clip, newest first.
+ */
+
+import type { Receipt } from '../../shared/receipt.ts'
+import type { VideoRequest } from '../events.ts'
+import { type Clip, rgbaOf } from '../frames.ts'
+import { byId, create } from './elements.ts'
+
+export interface Kept {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly madeAt: number
+  readonly request: VideoRequest
+  readonly receipt: Receipt
+  readonly clip: Clip
+  readonly file: Blob
+}
+
+export interface Gallery {
+  readonly add: (kept: Kept) => Promise<void>
+}
+
+/** Most clips kept; the oldest go first. */
+const most = 200
+
+/** Fills the page's gallery; `open` is called with the clip that was chosen. */
+export async function createGallery(open: (kept: Kept) => void): Promise<Gallery> {
+  const database = await opened()
+  const list = byId('gallery', HTMLUListElement)
+  const none = byId('none', HTMLElement)
+  const refresh = () => {
+    none.hidden = list.childElementCount > 0
+  }
+  const remove = async (id: string, item: HTMLLIElement) => {
+    await done(database.transaction('clips', 'readwrite').objectStore('clips').delete(id))
+    const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector('button')
+    item.remove()
+    refresh()
+    // The focus must not fall out of the list.
+    ;(next ?? byId('prompt', HTMLTextAreaElement)).focus()
+  }
+  const show = (kept: Kept) => {
+    const item = cardOf(
+      kept,
+      () => open(kept),
+      () => void remove(kept.id, item),
+    )
+    list.prepend(item)
+  }
+  const all = await done<Kept[]>(database.transaction('clips').objectStore('clips').getAll())
+  for (const kept of all.sort((a, b) => a.madeAt - b.madeAt)) show(kept)
+  refresh()
+  return {
+    add: async (kept) => {
+      await done(database.transaction('clips', 'readwrite').objectStore('clips').put(kept))
+      show(kept)
+      refresh()
+      for (const old of all.splice(0, all.length + 1 - most))
+        await done(database.transaction('clips', 'readwrite').objectStore('clips').delete(old.id))
+      all.push(kept)
+    },
+  }
+}
+
+function cardOf({ clip, request }: Kept, open: () => void, remove: () => void): HTMLLIElement {
+  const picture = create('canvas', { width: clip.width, height: clip.height })
+  const draw = (frame: number) => picture.getContext('2d')?.putImageData(rgbaOf(clip, frame), 0, 0)
+  draw(Math.floor(clip.frames / 2))
+  const button = create(
+    'button',
+    { type: 'button', className: 'open' },
+    picture,
+    create('span', {}, request.prompt ?? ''),
+  )
+  button.setAttribute('aria-label', `Show: ${request.prompt}`)
+  button.addEventListener('click', open)
+  playWhileLookedAt(button, clip, draw)
+  const away = create('button', { type: 'button', className: 'remove', textContent: '×' })
+  away.setAttribute('aria-label', `Delete: ${request.prompt}`)
+  away.addEventListener('click', remove)
+  return create('li', { className: 'card' }, button, away)
+}
+
+function playWhileLookedAt(button: HTMLButtonElement, { frames, fps }: Clip, draw: (frame: number) => void): void {
+  let timer: ReturnType<typeof setInterval> | undefined
+  const stop = () => clearInterval(timer)
+  const start = () => {
+    if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
+    stop()
+    let frame = 0
+    timer = setInterval(() => draw(frame++ % frames), 1000 / fps)
+  }
+  for (const kind of ['pointerenter', 'focus'] as const) button.addEventListener(kind, start)
+  for (const kind of ['pointerleave', 'blur'] as const) button.addEventListener(kind, stop)
+}
+
+function opened(): Promise<IDBDatabase> {
+  const request = indexedDB.open('zoetrope-studio', 1)
+  request.onupgradeneeded = () => request.result.createObjectStore('clips', { keyPath: 'id' })
+  return done(request)
+}
+
+function done<T>(request: IDBRequest<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  request.onsuccess = () => resolve(request.result)
+  request.onerror = () => reject(request.error)
+  return promise
+}

@@ -1,0 +1,86 @@
+/**
+ * The vitest projects of a real browser: a system Chromium with a software GPU, or nothing where there is none.
+ *
+ * Serves the runtime, and a toy model under /models/, as a deployment would. Flags: WebGPU on SwiftShader.
+ */
+
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { defineBrowserCommand, playwright } from '@vitest/browser-playwright'
+import type { TestProjectInlineConfiguration } from 'vitest/config'
+import { isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
+import { faultyDownloads } from './faulty-downloads.ts'
+import { toyAssets } from './toy-assets.ts'
+
+export const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
+
+/** As the platform's documentation for software WebGPU has them; GPU stays enabled. */
+export const chromiumFlags = ['--headless=new', '--no-sandbox', '--enable-unsafe-webgpu']
+
+/** The projects, or none with a line that says so. */
+export function browserProjects(): TestProjectInlineConfiguration[] {
+  if (!existsSync(chromium)) {
+    process.stderr.write(`browser tests are left out: there is no ${chromium}; apt-get install chromium\n`)
+    return []
+  }
+  return [
+    // The built studio as a visitor meets it, driven from outside: pages, service worker, no network.
+    { test: { name: 'studio', include: ['client/**/*.e2e.test.ts'], testTimeout: 300_000, hookTimeout: 300_000 } },
+    inChromium('browser', 'client/**/*.browser.test.ts'),
+    // In a browser of its own, which is not fit for other tests afterwards.
+    inChromium('crash', 'client/**/*.gpu.test.ts'),
+  ]
+}
+
+function inChromium(name: string, include: string): TestProjectInlineConfiguration {
+  return {
+    plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
+    server: { headers: isolationHeaders },
+    // Found late they would reload the page in the middle of a test.
+    optimizeDeps: { include: ['valibot', 'mediabunny'] },
+    test: {
+      name,
+      include: [include],
+      testTimeout: 180_000,
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: playwright({
+          launchOptions: {
+            executablePath: chromium,
+            args: chromiumFlags,
+            ignoreDefaultArgs: ['--headless', '--headless=old'],
+          },
+        }),
+        instances: [{ browser: 'chromium' }],
+        commands: { ffprobe, crashGpu },
+      },
+    },
+  }
+}
+
+/** What ffprobe reads in a file given as base64. */
+const ffprobe = defineBrowserCommand(async (_context, base64: string, extension: string) => {
+  const folder = await mkdtemp(join(tmpdir(), 'zoetrope-probe-'))
+  try {
+    const file = join(folder, `video.${extension}`)
+    await writeFile(file, Buffer.from(base64, 'base64'))
+    const words = ['-v', 'error', '-count_frames', '-show_streams', '-show_format', '-of', 'json', file]
+    const { stdout } = await promisify(execFile)('ffprobe', words)
+    return JSON.parse(stdout) as { streams: Record<string, string | number>[] }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+/** Ends the browser's GPU process, as a failing driver would. */
+const crashGpu = defineBrowserCommand(async ({ context }) => {
+  const session = await context.browser()?.newBrowserCDPSession()
+  // The answer may die with the process.
+  await session?.send('Browser.crashGpuProcess').catch(() => {})
+})

@@ -1,0 +1,45 @@
+/**
+ * A static host of the plainest kind, on loopback: files of a folder with their types, and nothing else.
+ */
+
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { extname, join, normalize } from 'node:path'
+
+const contentTypes: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+  '.json': 'application/json',
+  '.svg': 'image/svg+xml',
+  '.webmanifest': 'application/manifest+json',
+}
+
+export interface StaticServer extends AsyncDisposable {
+  readonly url: string
+}
+
+export async function staticServer(folder: string): Promise<StaticServer> {
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost')
+    const file = join(folder, normalize(pathname.endsWith('/') ? `${pathname}index.html` : pathname))
+    const found = file.startsWith(folder) ? await stat(file).catch(() => undefined) : undefined
+    if (found === undefined || !found.isFile()) return void response.writeHead(404).end()
+    const type = contentTypes[extname(file)] ?? 'application/octet-stream'
+    response.writeHead(200, { 'Content-Type': type, 'Content-Length': found.size })
+    createReadStream(file).pipe(response)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    [Symbol.asyncDispose]: () => {
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
