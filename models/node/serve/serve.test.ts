@@ -87,7 +87,7 @@ describe('a body', () => {
     'with a format not made here': [
       '{"model":"zt-toy","input":{"prompt":"a","output_format":"webm"}}',
       422,
-      'available are mp4, gif, webp, png, frames, latents',
+      'mp4, gif, webp, png, frames, latents',
     ],
     'with a webhook to anywhere': [
       '{"model":"zt-toy","input":{"prompt":"a"},"webhook":"http://a.example"}',
