@@ -53,6 +53,14 @@ export function ltxVaeDecoder(config: LtxVaeDecoderConfig, latents: Value, time:
   })
 }
 
+/** How many latent frames to either side a frame depends on: one for each convolution, halving with every doubling. */
+export function ltxReach({ residuals }: Pick<LtxVaeDecoderConfig, 'residuals'>): number {
+  const stages = residuals.length - 1
+  const inside = residuals.reduce((total, count, stage) => total + (2 * count) / 2 ** stage, 0)
+  const growing = Array.from({ length: stages }, (_, stage) => 1 / 2 ** stage).reduce((total, each) => total + each, 0)
+  return Math.ceil(1 + inside + growing + 1 / 2 ** stages)
+}
+
 /** Latents as the denoiser gives them, brought back to the autoencoder's own mean and deviation; same shape. */
 export function denormalised(latents: Value): Value {
   const channels = op.at(latents.shape, 1)

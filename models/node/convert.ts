@@ -18,7 +18,8 @@ import type { ShardRoom, ShardWriter } from './shards.ts'
 
 /** Largest tensor that one GPU buffer is sure to hold. */
 export const tensorLimit = 128 * 2 ** 20
-const pieceBytes = 8 * 2 ** 20
+// Some twelve times this is garbage in a moment: small pieces keep the peak low.
+const pieceBytes = 2 ** 20
 
 export interface ConversionContext {
   readonly checkpoint: Pick<OpenCheckpoint, 'read'>
