@@ -15,7 +15,8 @@ beforeAll(async () => {
   const { build: settings, ...config } = sdkConfig(['index'])
   const built = await build({ ...config, configFile: false, logLevel: 'silent', build: { ...settings, write: false } })
   bundle = (Array.isArray(built) ? built : [built]).flatMap((each) => (each as Bundle).output) as Bundle['output']
-})
+  // A build takes seconds, more of them on a busy machine.
+}, 300_000)
 
 describe('the SDK', () => {
   it('is at most 40 KB compressed, without the engine', () => {
