@@ -39,6 +39,7 @@ const patience = 20
 /** Runs steps begin … end − 1, or until the signal; gives the number of the next step. */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const { learner, begin, end, rates, feedsOf, save, signal } = options
+  if (begin >= end) return end
   const average = averaging(options)
   let next = feedsOf(begin)
   let dropped = 0
@@ -58,7 +59,11 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     if (applied) average(step, scalars, performance.now() - start)
     const last = step + 1 === end || signal.aborted
     if (last || (step + 1) % options.saveEvery === 0) await save(step + 1)
-    if (signal.aborted) return step + 1
+    if (signal.aborted) {
+      // The next batch may still be at work in sessions that the caller is about to close.
+      await Promise.resolve(next).catch(() => {})
+      return step + 1
+    }
   }
   return end
 }
