@@ -17,6 +17,7 @@ export default defineConfig({
           include: ['shared/**/*.test.ts', 'models/**/*.test.ts', 'test/**/*.test.ts', 'client/**/*.test.ts'],
           exclude: ['**/*.browser.test.ts', '**/*.e2e.test.ts', '**/*.gpu.test.ts', '**/node_modules/**'],
           maxWorkers: 2,
+          sequence: { groupOrder: 0 },
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -26,7 +27,14 @@ export default defineConfig({
         plugins: [
           cloudflareTest({ wrangler: { configPath: './wrangler.toml' }, miniflare: { bindings: testBindings } }),
         ],
-        test: { name: 'worker', include: ['worker/**/*.test.ts'], isolate: false, maxWorkers: 1, testTimeout: 60_000 },
+        test: {
+          name: 'worker',
+          include: ['worker/**/*.test.ts'],
+          isolate: false,
+          maxWorkers: 1,
+          testTimeout: 60_000,
+          sequence: { groupOrder: 1 },
+        },
       },
       // The client in a real browser: WebGPU, OPFS, WebCodecs and Web Workers exist nowhere else.
       ...browserProjects(),

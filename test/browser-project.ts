@@ -29,14 +29,23 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
   }
   return [
     // The built studio as a visitor meets it, driven from outside: pages, service worker, no network.
-    { test: { name: 'studio', include: ['client/**/*.e2e.test.ts'], testTimeout: 300_000, hookTimeout: 300_000 } },
-    inChromium('browser', 'client/**/*.browser.test.ts'),
+    {
+      test: {
+        name: 'studio',
+        include: ['client/**/*.e2e.test.ts'],
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+        sequence: { groupOrder: 2 },
+      },
+    },
+    inChromium('browser', 'client/**/*.browser.test.ts', 3),
     // In a browser of its own, which is not fit for other tests afterwards.
-    inChromium('crash', 'client/**/*.gpu.test.ts'),
+    inChromium('crash', 'client/**/*.gpu.test.ts', 4),
   ]
 }
 
-function inChromium(name: string, include: string): TestProjectInlineConfiguration {
+/** @param groupOrder projects run one after another: each wants the whole machine. */
+function inChromium(name: string, include: string, groupOrder: number): TestProjectInlineConfiguration {
   return {
     plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
     server: { headers: isolationHeaders },
@@ -46,6 +55,7 @@ function inChromium(name: string, include: string): TestProjectInlineConfigurati
       name,
       include: [include],
       testTimeout: 180_000,
+      sequence: { groupOrder },
       browser: {
         enabled: true,
         headless: true,
