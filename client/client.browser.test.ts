@@ -107,8 +107,8 @@ describe('the model store', () => {
     const total = received.at(-1) as number
     const { requests, bytes } = await (await fetch('/faulty-log/cut-300000')).json()
     expect(requests).toBeGreaterThan(8)
-    // A cut takes along what the page had not read; store.test.ts has the bound where nothing is lost on the way.
-    expect(bytes / total).toBeLessThan(2)
+    // How much of a cut answer reaches the page is up to the browser; store.test.ts has the bound where nothing is lost.
+    expect(bytes / total).toBeLessThan(3)
     expect(received).toEqual([...received].sort((a, b) => a - b))
   })
 

@@ -7,13 +7,13 @@
 
 import { planOf, type Runner } from '../models/pipeline/generate.ts'
 import type { Model } from '../models/pipeline/model.ts'
-import { catalogModelOf } from '../shared/catalog.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import type { Receipt } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
+import { deviceModelOf } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
 import { encodeGif } from './gif.ts'
@@ -123,7 +123,7 @@ async function* generation(
 }
 
 function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, seed: number) {
-  const { effective, warnings } = resolveRequest(parsed, catalogModelOf(card), { seed })
+  const { effective, warnings } = resolveRequest(parsed, deviceModelOf(card), { seed })
   const { num_inference_steps: steps, guidance_scale: guidance, scheduler } = effective
   if (steps === null || guidance === null || scheduler === null) {
     throw new GenerationError('model_format', `${card.id}: its card lacks steps, guidance or a sampler`)

@@ -5,11 +5,11 @@
  * that without a service there is no cloud to consent to.
  */
 
-import { catalogModelOf } from '../shared/catalog.ts'
 import { resolveRequest } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { type DeviceReport, type InferenceMode, parseRequest } from '../shared/request.ts'
 import { type Route, type RoutingReason, route } from '../shared/routing.ts'
+import { deviceModelOf } from './device-model.ts'
 import type { ModelState } from './engine.ts'
 import type { VideoRequest } from './events.ts'
 import { snakeCase } from './names.ts'
@@ -32,7 +32,7 @@ export function routeRequest(request: VideoRequest, situation: Situation): Route
   const parsed = parseRequest(snakeCase(request))
   const state = models.find(({ card, standard }) => (parsed.model === undefined ? standard : card.id === parsed.model))
   if (state === undefined) return cloudOnly(situation)
-  const model = catalogModelOf(state.card)
+  const model = deviceModelOf(state.card)
   const { effective } = resolveRequest(parsed, model, { seed: 0 })
   const known = {
     id: model.id,

@@ -1,0 +1,11 @@
+/**
+ * A card as this device serves it: what the catalog says, and what only a browser's own encoders make.
+ */
+
+import { type CatalogModel, catalogModelOf } from '../shared/catalog.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+
+export function deviceModelOf(card: ModelCard): CatalogModel {
+  const model = catalogModelOf(card)
+  return { ...model, outputs: [...model.outputs, 'webm'] }
+}
