@@ -102,7 +102,7 @@ export function compileRoundTrip(model: Model, frames: number, height: number, w
   const config = model.autoencoder
   return source(model, () => {
     const pixels = input('frames', [1, frames, height, width, 3])
-    return { frames: scope('autoencoder', () => decoder(config, encoder(config, pixels))) }
+    return { restored: scope('autoencoder', () => decoder(config, encoder(config, pixels))) }
   })
 }
 

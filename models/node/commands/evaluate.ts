@@ -72,7 +72,7 @@ async function evaluateAutoencoder(given: Arguments, { say, emit, show, signal }
     signal.throwIfAborted()
     const data = Float32Array.from(clip.pixels, (value) => value / 127.5 - 1)
     const outputs = await session.run({ frames: { dtype: 'float32', shape: [1, frames, height, width, 3], data } })
-    clips.push({ ...clip, pixels: pixelsOf(outputs.frames?.data as Float32Array) })
+    clips.push({ ...clip, pixels: pixelsOf(outputs.restored?.data as Float32Array) })
     show(`clip ${clips.length}/${count}`)
   }
   const accuracy = accuracyOf(clips.map(readClip), asked)
