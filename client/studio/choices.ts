@@ -12,7 +12,8 @@ let models: readonly ModelState[] = []
 
 /** The models of this site, and what the chosen one takes. */
 export function offerModels(offered: readonly ModelState[]): void {
-  models = offered
+  // The standard model first: a list of choices begins with what it chooses.
+  models = [...offered].sort((one, other) => Number(other.standard) - Number(one.standard))
   const title = ({ card, cached }: ModelState) => `${card.id}${cached ? '' : ` (${megabytes(sizeOf(card))} to fetch)`}`
   fill(
     choice('model'),
