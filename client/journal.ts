@@ -40,11 +40,12 @@ function isJournal(data: unknown): data is Journal {
 }
 
 /** Headers that ask for the rest of a file, or for all of it. */
-export function rangeHeaders({ received, etag }: Journal): Record<string, string> {
-  if (received === 0) return {}
+export function rangeHeaders({ received, etag }: Journal, span = Number.POSITIVE_INFINITY): Record<string, string> {
+  if (received === 0 && span === Number.POSITIVE_INFINITY) return {}
   // A weak validator must not be used with If-Range (RFC 9110, 13.1.5).
   const strong = etag !== undefined && !etag.startsWith('W/')
-  return { Range: `bytes=${received}-`, ...(strong ? { 'If-Range': etag } : undefined) }
+  const last = span === Number.POSITIVE_INFINITY ? '' : received + span - 1
+  return { Range: `bytes=${received}-${last}`, ...(strong ? { 'If-Range': etag } : undefined) }
 }
 
 /** Where the answer's first byte belongs: the place asked for, or 0 when the server starts over. */

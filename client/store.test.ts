@@ -21,30 +21,31 @@ const referenceOf = async (bytes: Uint8Array, file = 'weights.safetensors') => (
 function server(
   bytes: Uint8Array,
   cuts: readonly number[],
-  { ranges = true, etag = '"one"' as string | undefined } = {},
+  { ranges = true, etag = '"one"' as string | undefined, greedy = false, piece = 97 } = {},
 ) {
   const sent: number[] = []
   let asked = 0
   const fetch = async (_url: unknown, init: RequestInit = {}) => {
-    const range = /^bytes=(\d+)-$/.exec(new Headers(init.headers).get('Range') ?? '')
+    const range = /^bytes=(\d+)-(\d*)$/.exec(new Headers(init.headers).get('Range') ?? '')
     const start = ranges && range !== null ? Number(range[1]) : 0
+    const end = ranges && range?.[2] ? Math.min(bytes.length, Number(range[2]) + 1) : bytes.length
     const length = cuts[asked++] ?? Number.POSITIVE_INFINITY
-    const body = bytes.subarray(start, start + length)
+    const body = bytes.subarray(start, Math.min(end, start + length))
     sent.push(body.length)
     let at = 0
     // Piece by piece: an error drops what is queued.
     const stream = new ReadableStream<Uint8Array>({
       pull: (controller) => {
-        if (at < body.length) {
-          controller.enqueue(body.slice(at, at + 97))
-          at += 97
-        } else if (start + body.length < bytes.length) controller.error(new TypeError('cut'))
+        if (at < body.length && !(greedy && start + body.length < end)) {
+          controller.enqueue(body.slice(at, at + piece))
+          at += piece
+        } else if (start + body.length < end) controller.error(new TypeError('cut'))
         else controller.close()
       },
     })
-    const headers = new Headers({ 'Content-Range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` })
+    const headers = new Headers({ 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` })
     if (etag !== undefined) headers.set('ETag', etag)
-    return new Response(stream, { status: start > 0 ? 206 : 200, headers })
+    return new Response(stream, { status: start > 0 || end < bytes.length ? 206 : 200, headers })
   }
   return { fetch: fetch as typeof globalThis.fetch, sent, total: () => sent.reduce((sum, each) => sum + each, 0) }
 }
@@ -64,6 +65,13 @@ describe('the model store', () => {
       }),
       { seed: 3, numRuns: 60 },
     )
+  })
+
+  it('asks for less at once where a cut answer brings nothing, and then for more again', async () => {
+    const bytes = pattern(1_500_000)
+    const { fetch, sent } = server(bytes, new Array(40).fill(300_000), { greedy: true, piece: 2 ** 16 })
+    expect(await storeOn(memoryShelf(), fetch).read(await referenceOf(bytes), url, signal)).toEqual(bytes)
+    expect(sent.slice(0, 4)).toEqual([300_000, 2 ** 18, 300_000, 2 ** 18])
   })
 
   it('goes on after its process was ended, from what was flushed', async () => {

@@ -1,7 +1,8 @@
 /**
  * The model store: weight files by their hash, downloaded once, resumed where they were cut, never used unhashed.
  *
- * A download continues by Range and If-Range; its journal is flushed with every few MiB. Several tabs share one download
+ * A download continues by Range and If-Range; its journal is flushed with every few MiB. A browser may drop all that
+ * an answer brought when its connection ends early, so after a fruitless try less is asked for at once. Several tabs share one download
  * by a lock per file. A file that does not hash to its card is removed before anything parses a byte of it. Full storage
  * first costs the least recently used files, then is an error of its own.
  */
@@ -48,6 +49,8 @@ export interface Store {
 const journalEnding = '.journal'
 /** Attempts in a row that bring no byte. */
 const patience = 5
+/** Asked for after a fruitless try; half of it after another. */
+const smallSpan = 2 ** 18
 
 export function createStore(options: StoreOptions): Store {
   const context = {
@@ -113,14 +116,16 @@ function damaged({ file, sha256: allowed }: WeightsReference, bytes: number, dig
 async function complete(context: Context, wanted: Wanted, drawer: Drawer, known: Journal): Promise<void> {
   const { file, signal, onProgress } = wanted
   let journal: Journal = { ...known, received: Math.min(known.received, drawer.size(), file.bytes) }
+  let span = Number.POSITIVE_INFINITY
   for (let fruitless = 0; journal.received < file.bytes; ) {
     signal.throwIfAborted()
     onProgress(journal.received)
     const before = journal.received
-    const outcome = await attempt(context, wanted, drawer, journal)
+    const outcome = await attempt(context, wanted, drawer, journal, span)
     journal = outcome.journal
     if (journal.received === file.bytes) break
     fruitless = journal.received > before ? 0 : fruitless + 1
+    span = fruitless > 0 ? Math.min(span / 2, smallSpan) : span * 2
     if (fruitless >= patience) throw unreachable(wanted, journal.received, outcome.cause)
     if (fruitless > 0) await context.pause(250 * 2 ** fruitless, signal)
   }
@@ -141,11 +146,17 @@ interface Outcome {
 }
 
 /** One request: appends to the file until it ends, is cut or brings too much. */
-async function attempt(context: Context, wanted: Wanted, drawer: Drawer, journal: Journal): Promise<Outcome> {
+async function attempt(
+  context: Context,
+  wanted: Wanted,
+  drawer: Drawer,
+  journal: Journal,
+  span: number,
+): Promise<Outcome> {
   const { file, url, signal } = wanted
   let response: Response
   try {
-    response = await context.fetch(url, { headers: rangeHeaders(journal), signal })
+    response = await context.fetch(url, { headers: rangeHeaders(journal, span), signal })
   } catch (cause) {
     if (signal.aborted) throw cause
     return { journal, cause }

@@ -13,7 +13,8 @@
 
 import type { NoiseLevel } from './schedule.ts'
 
-export type Prediction = 'noise' | 'sample' | 'velocity' | 'flow'
+export const predictions = ['noise', 'sample', 'velocity', 'flow'] as const
+export type Prediction = (typeof predictions)[number]
 
 /** value = latents · L + output · O. */
 export interface Affine {
@@ -76,13 +77,23 @@ export function targetOf(
   }
 }
 
+/** The network's output that says this clean estimate, the inverse of `denoisedFrom`: latents · latents + estimate · output. */
+export function outputFrom(
+  prediction: Prediction,
+  level: NoiseLevel,
+): { readonly latents: number; readonly estimate: number } {
+  const { latents, output } = denoisedFrom(prediction, level)
+  return { latents: -latents / output, estimate: 1 / output }
+}
+
 /** Weightings of ‖denoised − clean‖², in terms of snr = alpha²/sigma². */
-export const lossWeightings = ['noise', 'sample', 'velocity', 'truncated', 'minSnr'] as const
+export const lossWeightings = ['noise', 'sample', 'velocity', 'clamped', 'truncated', 'minSnr'] as const
 export type LossWeighting = (typeof lossWeightings)[number]
 
 /**
  * The factor on the squared error of the clean estimate. `truncated`: max(snr, 1) (Salimans & Ho 2022). `minSnr`:
- * min(snr, 5) (Hang et al. 2023, 2303.09556).
+ * min(snr, 5) (Hang et al. 2023, 2303.09556). `clamped`: the velocity's, held where it would divide by nearly nothing
+ * (Li & He 2025, 2511.13720).
  */
 export function lossWeight(weighting: LossWeighting, { alpha, sigma }: NoiseLevel): number {
   const snr = (alpha * alpha) / (sigma * sigma)
@@ -93,6 +104,8 @@ export function lossWeight(weighting: LossWeighting, { alpha, sigma }: NoiseLeve
       return 1
     case 'velocity':
       return snr + 1
+    case 'clamped':
+      return Math.min(snr + 1, 10)
     case 'truncated':
       return Math.max(snr, 1)
     case 'minSnr':
@@ -102,8 +115,7 @@ export function lossWeight(weighting: LossWeighting, { alpha, sigma }: NoiseLeve
   }
 }
 
-/** The same weighting as a factor on the velocity's squared error, which is (snr + 1) times the clean estimate's. */
-export function velocityLossWeight(weighting: LossWeighting, level: NoiseLevel): number {
-  const power = level.sigma * level.sigma
-  return weighting === 'velocity' ? 1 : lossWeight(weighting, level) * power
+/** The same weighting as a factor on the squared error of the network's output. */
+export function outputLossWeight(prediction: Prediction, weighting: LossWeighting, level: NoiseLevel): number {
+  return lossWeight(weighting, level) * denoisedFrom(prediction, level).output ** 2
 }

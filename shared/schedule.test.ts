@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { denoisedFrom, lossWeight, noiseFrom, type Prediction, targetOf, velocityLossWeight } from './prediction.ts'
+import {
+  denoisedFrom,
+  lossWeight,
+  noiseFrom,
+  outputFrom,
+  outputLossWeight,
+  type Prediction,
+  targetOf,
+} from './prediction.ts'
 import {
   cosine,
   interpolatedCosine,
@@ -96,6 +104,8 @@ describe('predictions', () => {
             const output = target.clean * x + target.noise * e
             const [back, noise] = [denoisedFrom(prediction, level), noiseFrom(prediction, level)]
             expect(back.latents * z + back.output * output).toBeCloseTo(x, 8)
+            const said = outputFrom(prediction, level)
+            expect(said.latents * z + said.estimate * x).toBeCloseTo(output, 6)
             expect(noise.latents * z + noise.output * output).toBeCloseTo(e, 8)
           }
         },
@@ -132,8 +142,11 @@ describe('loss weights', () => {
         )
         expect(lossWeight('minSnr', level)).toBeLessThanOrEqual(5)
         // ‖v̂ − v‖² is (snr + 1)·‖x̂ − x‖².
-        expect(velocityLossWeight('noise', level) * (snr + 1)).toBeCloseTo(snr, 4)
-        expect(velocityLossWeight('velocity', level)).toBe(1)
+        expect(outputLossWeight('velocity', 'noise', level) * (snr + 1)).toBeCloseTo(snr, 4)
+        expect(outputLossWeight('velocity', 'velocity', level)).toBeCloseTo(1, 9)
+        // ‖ε̂ − ε‖² is snr·‖x̂ − x‖².
+        expect(outputLossWeight('noise', 'noise', level)).toBeCloseTo(1, 9)
+        expect(outputLossWeight('sample', 'clamped', level)).toBeCloseTo(Math.min(snr + 1, 10), 9)
       }),
       { seed: 4 },
     )

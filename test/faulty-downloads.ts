@@ -36,18 +36,25 @@ function answering(log: Map<string, Served>, assets: () => Promise<Assets>): Con
     const bytes = kind === 'flip' ? whole.with(Number(number), (whole[Number(number)] as number) ^ 1) : whole
     const etag = `"${bytes.length}"`
     const start = startOf(request.headers, etag)
-    const sent = bytes.subarray(start, kind === 'cut' ? start + Number(number) : undefined)
+    const end = endOf(request.headers, bytes.length)
+    const sent = bytes.subarray(start, kind === 'cut' ? Math.min(end, start + Number(number)) : end)
     log.set(fault, { requests: seen.requests + 1, bytes: seen.bytes + sent.length })
     const range: Record<string, string> =
-      start > 0 ? { 'Content-Range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` } : {}
-    response.writeHead(start > 0 ? 206 : 200, { ETag: etag, 'Content-Length': bytes.length - start, ...range })
+      end - start < bytes.length ? { 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` } : {}
+    response.writeHead(end - start < bytes.length ? 206 : 200, { ETag: etag, 'Content-Length': end - start, ...range })
     // Ended in order, or bytes on their way would be lost with the connection.
-    response.write(sent, () => (start + sent.length < bytes.length ? response.socket?.end() : response.end()))
+    response.write(sent, () => (start + sent.length < end ? response.socket?.end() : response.end()))
   }
 }
 
 function startOf(headers: Record<string, string | string[] | undefined>, etag: string): number {
-  const match = /^bytes=(\d+)-$/.exec(String(headers.range ?? ''))
+  const match = /^bytes=(\d+)-\d*$/.exec(String(headers.range ?? ''))
   const stale = headers['if-range'] !== undefined && headers['if-range'] !== etag
   return match === null || stale ? 0 : Number(match[1])
+}
+
+/** One more than the last byte asked for. */
+function endOf(headers: Record<string, string | string[] | undefined>, size: number): number {
+  const match = /^bytes=\d+-(\d+)$/.exec(String(headers.range ?? ''))
+  return match === null ? size : Math.min(size, Number(match[1]) + 1)
 }

@@ -4,6 +4,7 @@
 
 import { createHash } from 'node:crypto'
 import { type ModelCard, readCard, type WeightsReference } from '../../shared/manifest.ts'
+import type { Prediction } from '../../shared/prediction.ts'
 import { sizeOf, trace, type Value } from '../graph/graph.ts'
 import { autoencoderSizes } from '../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../networks/dit.ts'
@@ -22,6 +23,7 @@ export interface Release {
   readonly summary: string
   readonly size: string
   readonly guided: boolean
+  readonly prediction: Prediction
   readonly steps: ModelCard['parameters']['num_inference_steps']
   readonly guidance: ModelCard['parameters']['guidance_scale']
   readonly sampler: ModelCard['parameters']['sampler']
@@ -88,7 +90,7 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
       guided: release.guided,
       tokenizer: tokenizerRevision,
     },
-    prediction: 'velocity',
+    prediction: release.prediction,
     schedule: 'cosine',
     weights,
     parameters: {

@@ -3,7 +3,7 @@
  * checkpoint ends.
  */
 
-import type { LossWeighting } from '../../shared/prediction.ts'
+import type { LossWeighting, Prediction } from '../../shared/prediction.ts'
 import { cosine } from '../../shared/schedule.ts'
 import type { DitConfig } from '../networks/dit.ts'
 import type { TextEncoderConfig } from '../networks/text-encoder.ts'
@@ -33,6 +33,7 @@ export interface DenoiserRun {
   readonly stages: readonly DenoiserStage[]
   readonly learningRate: number
   readonly optimizer: OptimizerName
+  readonly prediction: Prediction
   readonly weighting: LossWeighting
   /** Above one, more of the samples are noisy: t becomes s·t / (1 + (s − 1)·t). */
   readonly shift: number
@@ -81,7 +82,7 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
 }
 
 function feedsOf(
-  { set, seed, config, weighting, shift }: DenoiserRun,
+  { set, seed, config, prediction, weighting, shift }: DenoiserRun,
   parts: readonly DenoiserPart[],
   step: number,
 ): Feeds {
@@ -89,7 +90,7 @@ function feedsOf(
     const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
     return denoisingFeeds(drawn, {
       schedule: cosine(),
-      prediction: 'velocity',
+      prediction,
       weighting,
       timeOf: (t) => (shift * t) / (1 + (shift - 1) * t),
       featureWidth: config.featureWidth,

@@ -3,7 +3,7 @@
  * whose teacher is the stage before, so an interruption loses nothing but the last few updates.
  */
 
-import { lossWeight } from '../../shared/prediction.ts'
+import { denoisedFrom, outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
 import { randomStream } from '../../shared/random.ts'
 import { cosine, type NoiseLevel, noiseAngle } from '../../shared/schedule.ts'
 import { input, type ParameterDescription, scope, sizeOf, trace } from '../graph/graph.ts'
@@ -14,7 +14,7 @@ import { encode } from '../onnx/encode.ts'
 import { lower } from '../onnx/lower.ts'
 import type { Backend, HostTensor, Session } from '../pipeline/backend.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
-import { guidedVelocity, studentTime, twoStepTarget, type Velocity } from '../train/distill.ts'
+import { type Denoise, guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
 import { denoiserObjective } from '../train/objectives.ts'
@@ -26,6 +26,8 @@ import { openRun } from './runs.ts'
 export interface StudentRun {
   readonly config: DitConfig
   readonly text: TextEncoderConfig
+  /** What teacher and student say. */
+  readonly prediction: Prediction
   readonly set: LatentSet
   readonly backend: Backend
   /** The teacher's averaged parameters. */
@@ -125,9 +127,7 @@ async function teacherSession(
     const guidance = config.guided ? input('video.guidance', [batch, config.featureWidth]) : undefined
     const time = input('video.time', [batch, set.frames, config.featureWidth])
     return {
-      velocity: scope('dit', () =>
-        dit(config, { latents: input('video.latents', shape), time, guidance, ...encoding }),
-      ),
+      output: scope('dit', () => dit(config, { latents: input('video.latents', shape), time, guidance, ...encoding })),
     }
   })
   const fresh = initialize(seed)
@@ -179,18 +179,23 @@ async function feedsOf(
     levels[clip]?.alpha ?? 1,
     levels[clip]?.sigma ?? 0,
   ])
-  const target =
+  const estimate =
     steps === undefined
       ? await guidedTarget(options, teaching, drawn, latents, levels, scales)
       : await twoStepTarget(
-          velocityBy(options, teaching, drawn, { ...drawn.text, 'video.guidance': guidance }),
+          denoiseBy(options, teaching, drawn, { ...drawn.text, 'video.guidance': guidance }),
           schedule,
           drawn.shape,
           latents,
           times,
           steps,
         )
-  const weights = levels.map((level) => Math.max(1e-3, lossWeight('truncated', level) * level.sigma ** 2))
+  const { prediction } = options
+  const target = mixed(drawn.shape, latents, estimate, (clip) => {
+    const said = outputFrom(prediction, levels[clip] as NoiseLevel)
+    return [said.latents, said.estimate]
+  })
+  const weights = levels.map((level) => outputLossWeight(prediction, 'clamped', level))
   const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: drawn.shape, data })
   return {
     ...drawn.text,
@@ -218,12 +223,17 @@ async function guidedTarget(
   scales: readonly number[],
 ): Promise<Float32Array> {
   const silence = textFeeds('video', new Array<string>(options.batch).fill(''), options.tokens)
-  const conditional = await velocityBy(options, teaching, drawn, drawn.text)(latents, levels)
-  const unconditional = await velocityBy(options, teaching, drawn, silence)(latents, levels)
-  return guidedVelocity(drawn.shape, conditional, unconditional, scales)
+  const conditional = await denoiseBy(options, teaching, drawn, drawn.text)(latents, levels)
+  const unconditional = await denoiseBy(options, teaching, drawn, silence)(latents, levels)
+  return guidedEstimate(drawn.shape, conditional, unconditional, scales)
 }
 
-function velocityBy({ config, set }: StudentRun, teaching: Session, { shape }: Draw, conditions: Feeds): Velocity {
+function denoiseBy(
+  { config, set, prediction }: StudentRun,
+  teaching: Session,
+  { shape }: Draw,
+  conditions: Feeds,
+): Denoise {
   return async (latents, levels) => {
     const angles = levels.flatMap((level) => new Array<number>(set.frames).fill(noiseAngle(level)))
     const outputs = await teaching.run({
@@ -235,9 +245,12 @@ function velocityBy({ config, set }: StudentRun, teaching: Session, { shape }: D
         data: sinusoids(angles, config.featureWidth),
       },
     })
-    const velocity = outputs.velocity?.data
-    if (!(velocity instanceof Float32Array) || velocity.length !== sizeOf(shape))
-      throw new TypeError('teacher: it gave no velocity of the batch’s shape')
-    return velocity
+    const output = outputs.output?.data
+    if (!(output instanceof Float32Array) || output.length !== sizeOf(shape))
+      throw new TypeError('teacher: it gave no output of the batch’s shape')
+    return mixed(shape, latents, output, (clip) => {
+      const estimate = denoisedFrom(prediction, levels[clip] as NoiseLevel)
+      return [estimate.latents, estimate.output]
+    })
   }
 }

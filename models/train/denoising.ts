@@ -6,7 +6,7 @@
  * which teaches animating an image and extending a clip. Knows no network and no file.
  */
 
-import { type LossWeighting, type Prediction, targetOf, velocityLossWeight } from '../../shared/prediction.ts'
+import { type LossWeighting, outputLossWeight, type Prediction, targetOf } from '../../shared/prediction.ts'
 import { gaussian, type RandomStream, randomStream } from '../../shared/random.ts'
 import { type NoiseLevel, noiseAngle, type Schedule } from '../../shared/schedule.ts'
 import { sinusoids } from '../nn/embedding.ts'
@@ -211,7 +211,7 @@ export function denoisingFeeds(drawn: Draw, options: DenoisingOptions): Record<s
     ...timeFeed(drawn, perFrame, featureWidth),
     ...weightFeed(
       drawn,
-      levels.map((level) => velocityLossWeight(weighting, level)),
+      levels.map((level) => outputLossWeight(prediction, weighting, level)),
     ),
     ...drawn.text,
   }

@@ -1,22 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { denoisedFrom } from '../../shared/prediction.ts'
 import { gaussian } from '../../shared/random.ts'
 import { cosine } from '../../shared/schedule.ts'
-import { mixed } from './denoising.ts'
-import { ddimStep, guidedVelocity, studentTime, twoStepTarget, type Velocity, velocityOf } from './distill.ts'
+import { type Denoise, ddimStep, guidedEstimate, studentTime, twoStepTarget } from './distill.ts'
 
 const shape = [6, 2, 1, 3, 3] as const
 const size = 6 * 2 * 9
 const schedule = cosine()
 /** Any function of latents and level is a teacher. */
-const teacher: Velocity = async (latents, levels) =>
+const teacher: Denoise = async (latents, levels) =>
   latents.map((z, index) => Math.tanh(1.3 * z) * 0.9 + 0.2 * (levels[Math.floor(index / 18)]?.sigma ?? 0))
-
-const estimateOf = (latents: Float32Array, velocity: Float32Array, levels: ReturnType<typeof schedule>[]) =>
-  mixed(shape, latents, velocity, (clip) => {
-    const { latents: a, output: b } = denoisedFrom('velocity', levels[clip] as ReturnType<typeof schedule>)
-    return [a, b]
-  })
 
 describe('progressive distillation', () => {
   it('lands one student step where two teacher steps land', async () => {
@@ -25,10 +17,10 @@ describe('progressive distillation', () => {
       const latents = gaussian(1, steps, 0, size)
       const [start, middle] = [times.map(schedule), times.map((t) => schedule(t - 0.5 / steps))]
       const end = times.map((t) => (t - 1 / steps < 1e-9 ? { t: 0, alpha: 1, sigma: 0 } : schedule(t - 1 / steps)))
-      const half = ddimStep(shape, latents, estimateOf(latents, await teacher(latents, start), start), start, middle)
-      const two = ddimStep(shape, half, estimateOf(half, await teacher(half, middle), middle), middle, end)
+      const half = ddimStep(shape, latents, await teacher(latents, start), start, middle)
+      const two = ddimStep(shape, half, await teacher(half, middle), middle, end)
       const target = await twoStepTarget(teacher, schedule, shape, latents, times, steps)
-      const one = ddimStep(shape, latents, estimateOf(latents, target, start), start, end)
+      const one = ddimStep(shape, latents, target, start, end)
       one.forEach((value, index) => {
         expect(Math.abs(value - (two[index] as number))).toBeLessThan(1e-5 * Math.max(1, Math.abs(value)))
       })
@@ -40,9 +32,9 @@ describe('progressive distillation', () => {
     const times = new Array<number>(6).fill(0.25)
     const target = await twoStepTarget(teacher, schedule, shape, latents, times, 4)
     const [start, middle] = [times.map(schedule), times.map(() => schedule(0.125))]
-    const half = ddimStep(shape, latents, estimateOf(latents, await teacher(latents, start), start), start, middle)
-    const last = estimateOf(half, await teacher(half, middle), middle)
-    const student = estimateOf(latents, target, start)
+    const half = ddimStep(shape, latents, await teacher(latents, start), start, middle)
+    const last = await teacher(half, middle)
+    const student = target
     student.forEach((value, index) => {
       expect(value).toBeCloseTo(last[index] as number, 4)
     })
@@ -50,21 +42,12 @@ describe('progressive distillation', () => {
 
   it('folds guidance as the affine combination, and is silent at scale one', () => {
     const [conditional, unconditional] = [gaussian(3, 0, 0, size), gaussian(3, 1, 0, size)]
-    expect(guidedVelocity(shape, conditional, unconditional, new Array(6).fill(1))).toEqual(conditional)
-    const guided = guidedVelocity(shape, conditional, unconditional, new Array(6).fill(3))
+    expect(guidedEstimate(shape, conditional, unconditional, new Array(6).fill(1))).toEqual(conditional)
+    const guided = guidedEstimate(shape, conditional, unconditional, new Array(6).fill(3))
     expect(guided[5]).toBeCloseTo(
       (unconditional[5] as number) + 3 * ((conditional[5] as number) - (unconditional[5] as number)),
       5,
     )
-  })
-
-  it('recovers the velocity from the clean estimate', () => {
-    const [latents, velocity] = [gaussian(4, 0, 0, size), gaussian(4, 1, 0, size)]
-    const levels = [0.9, 0.7, 0.5, 0.3, 0.2, 1].map(schedule)
-    const back = velocityOf(shape, estimateOf(latents, velocity, levels), latents, levels)
-    back.forEach((value, index) => {
-      expect(value).toBeCloseTo(velocity[index] as number, 4)
-    })
   })
 
   it('draws the times of an N-step student from its own grid', () => {

@@ -7,22 +7,22 @@
  *
  *   x̃ = (z″ − (σ″/σ)·z) / (α″ − (σ″/σ)·α)
  *
- * is the clean estimate whose single DDIM step ends there too. Works on host arrays; a network is a function.
+ * is the clean estimate whose single DDIM step ends there too. Works on host arrays and in clean estimates, so it does
+ * not know what a network predicts; a network is a function.
  */
 
 import { guidanceWeights } from '../../shared/guidance.ts'
-import { denoisedFrom } from '../../shared/prediction.ts'
 import { ddimRow } from '../../shared/sampler.ts'
 import type { NoiseLevel, Schedule } from '../../shared/schedule.ts'
 import { type Draw, mixed } from './denoising.ts'
 
 type Shape = Draw['shape']
 
-/** The network's output (a velocity) for noisy latents, each clip at its own level. */
-export type Velocity = (latents: Float32Array, levels: readonly NoiseLevel[]) => Promise<Float32Array>
+/** The network's clean estimate for noisy latents, each clip at its own level. */
+export type Denoise = (latents: Float32Array, levels: readonly NoiseLevel[]) => Promise<Float32Array>
 
-/** The guided velocity, clip by clip: unconditional + scale · (conditional − unconditional). */
-export function guidedVelocity(
+/** The guided estimate, clip by clip: unconditional + scale · (conditional − unconditional). */
+export function guidedEstimate(
   shape: Shape,
   conditional: Float32Array,
   unconditional: Float32Array,
@@ -38,12 +38,12 @@ export function guidedVelocity(
 export const studentTime = (uniform: number, steps: number): number => Math.max(1, Math.ceil(uniform * steps)) / steps
 
 /**
- * The velocity that a student of `steps` steps should predict at z: the one whose single DDIM step lands where two of
- * the teacher's land.
+ * The clean estimate that a student of `steps` steps should make at z: the one whose single DDIM step lands where two
+ * of the teacher's land.
  * @param times each clip's time, a multiple of 1/steps.
  */
 export async function twoStepTarget(
-  teacher: Velocity,
+  teacher: Denoise,
   schedule: Schedule,
   shape: Shape,
   latents: Float32Array,
@@ -56,31 +56,25 @@ export async function twoStepTarget(
   const end = times.map((t) => (t - 1 / steps < 1e-9 ? cleanLevel : schedule(t - 1 / steps)))
   const halfway = await teacherStep(teacher, shape, latents, start, middle)
   const landed = await teacherStep(teacher, shape, halfway, middle, end)
-  const estimate = mixed(shape, landed, latents, (clip) => {
+  return mixed(shape, landed, latents, (clip) => {
     const [from, to] = [start[clip] as NoiseLevel, end[clip] as NoiseLevel]
     const ratio = to.sigma / from.sigma
     const share = 1 / (to.alpha - ratio * from.alpha)
     return [share, -ratio * share]
   })
-  return velocityOf(shape, estimate, latents, start)
 }
 
 const cleanLevel: NoiseLevel = { t: 0, alpha: 1, sigma: 0 }
 
-/** One DDIM step along a velocity. */
+/** One DDIM step of the teacher. */
 async function teacherStep(
-  teacher: Velocity,
+  teacher: Denoise,
   shape: Shape,
   latents: Float32Array,
   from: readonly NoiseLevel[],
   to: readonly NoiseLevel[],
 ): Promise<Float32Array> {
-  const velocity = await teacher(latents, from)
-  const estimate = mixed(shape, latents, velocity, (clip) => {
-    const { latents: a, output: b } = denoisedFrom('velocity', from[clip] as NoiseLevel)
-    return [a, b]
-  })
-  return ddimStep(shape, latents, estimate, from, to)
+  return ddimStep(shape, latents, await teacher(latents, from), from, to)
 }
 
 /** Moves every clip from its level to the next by DDIM. */
@@ -94,18 +88,5 @@ export function ddimStep(
   return mixed(shape, latents, estimate, (clip) => {
     const row = ddimRow(from[clip] as NoiseLevel, to[clip] as NoiseLevel)
     return [row.latents, row.denoised]
-  })
-}
-
-/** v = (α·z − x)/σ, from z = α·x + σ·ε and v = α·ε − σ·x with α² + σ² = 1. */
-export function velocityOf(
-  shape: Shape,
-  estimate: Float32Array,
-  latents: Float32Array,
-  levels: readonly NoiseLevel[],
-): Float32Array {
-  return mixed(shape, latents, estimate, (clip) => {
-    const { alpha, sigma } = levels[clip] as NoiseLevel
-    return [alpha / sigma, -1 / sigma]
   })
 }

@@ -56,7 +56,7 @@ export interface DenoiserShape {
 }
 
 /**
- * Weighted squared error of the velocity, over parts of different lengths with the same weights.
+ * Weighted squared error of the prediction, over parts of different lengths with the same weights.
  * Inputs per part: latents and target [B, C, G, h, w]; time [B, G, features]; weight [B, 1, G, 1, 1]; ids, mask [B, L];
  * guidance [B, features] for a guided network.
  */

@@ -3,6 +3,7 @@
  */
 
 import { GenerationError } from '../../../shared/errors.ts'
+import type { Prediction } from '../../../shared/prediction.ts'
 import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
@@ -38,6 +39,7 @@ export const distillCommand: Command = {
 interface Facts {
   readonly size: DitSize
   readonly clips: number
+  readonly prediction: Prediction
 }
 
 const guidanceRange = [1, 5] as const
@@ -61,6 +63,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
   await trainStudent({
     config: ditSizes[facts.size],
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
+    prediction: facts.prediction,
     set,
     backend,
     teacher: averaged(teacher.state),
@@ -83,7 +86,7 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
   const { from, to } = range(given)
   const name = stageNames({ run: given.text('run') ?? 'student', from, to }).at(-1) as string
   const run = await openRun(name)
-  const { size, clips } = factsOf(run.facts)
+  const { size, clips, prediction } = factsOf(run.facts)
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
   const weights = await releaseParts(id, { size, guided: true }, run.state, auto.state)
@@ -93,6 +96,7 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
       summary: `Stickers from text in ${to} steps, one evaluation each.`,
       size,
       guided: true,
+      prediction,
       steps: { values: [to], min: to, max: to, default: to },
       guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 3 },
       sampler: 'ddim',

@@ -3,7 +3,7 @@
  */
 
 import { GenerationError } from '../../../shared/errors.ts'
-import { lossWeightings } from '../../../shared/prediction.ts'
+import { lossWeightings, type Prediction, predictions } from '../../../shared/prediction.ts'
 import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
@@ -40,7 +40,8 @@ export const trainCommand: Command = {
     rate: { kind: 'number', value: 'R', help: 'peak learning rate (0.002)' },
     decay: { kind: 'number', value: 'D', help: 'denoiser: share of the run over which the rate falls (0.3)' },
     optimizer: { kind: 'text', value: 'NAME', help: `${optimizerNames.join(' or ')} (muon)` },
-    weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (velocity)` },
+    prediction: { kind: 'text', value: 'NAME', help: `denoiser: what it says, ${predictions.join(', ')} (sample)` },
+    weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (clamped)` },
     shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (1)' },
     seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
     plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
@@ -92,6 +93,7 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     signal,
     progress: (done) => show(`encoding clips ${done}/${count}`),
   })
+  const prediction = oneOf('--prediction', given.text('prediction') ?? 'sample', predictions)
   const steps = given.number('steps') ?? 20000
   const images = given.number('images') ?? Math.round(steps / 10)
   const batch = given.number('batch') ?? 24
@@ -118,11 +120,12 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     ],
     learningRate: given.number('rate') ?? 0.002,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
-    weighting: oneOf('--weighting', given.text('weighting') ?? 'velocity', lossWeightings),
+    prediction,
+    weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
     shift: given.number('shift') ?? 1,
     emaDecay: 0.999,
     decay: given.number('decay') ?? 0.3,
-    facts: { size, clips: count },
+    facts: { size, clips: count, prediction },
     signal,
     point: reporter(steps, surroundings),
   })
@@ -151,7 +154,7 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
     return say(`wrote ${file} (${bytes} bytes)`)
   }
   const run = await openRun(given.text('run') ?? 'denoiser')
-  const { size, clips } = run.facts as { size: DitSize; clips: number }
+  const { size, clips, prediction } = run.facts as { size: DitSize; clips: number; prediction: Prediction }
   const id = `zt-${size}-teacher`
   const weights = await releaseParts(id, { size, guided: false }, run.state, auto.state)
   const card = await releaseCard(
@@ -160,10 +163,11 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
       summary: 'Stickers from text: the many-step teacher.',
       size,
       guided: false,
+      prediction,
       steps: { min: 1, max: 256, default: 32 },
       guidance: { min: 1, max: 10, default: 3 },
       sampler: 'dpm2m',
-      training: { ...originOf(run.facts), steps: run.step, clips, autoencoder_steps: auto.step, objective: 'velocity' },
+      training: { ...originOf(run.facts), steps: run.step, clips, autoencoder_steps: auto.step, objective: prediction },
       figures: { loss: run.curve.at(-1)?.scalars.loss ?? 0 },
     },
     weights,
