@@ -106,3 +106,54 @@ describe('rewrite', () => {
     expect(portsOf(after)).toEqual(portsOf(graph))
   })
 })
+
+describe('tidying', () => {
+  it('makes one concatenation of the cotangents of a split, in whatever order they come back', () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray([0, 1, 2, 3, 4], { minLength: 5 }), fc.boolean(), (order, more) => {
+        const graph = trace(() => {
+          const x = input('x', [2, 10])
+          const parts = op.split(x, 5, -1)
+          const back = order.map((part) => op.pad(op.at(parts, part), [0, 2 * part], [0, 8 - 2 * part]))
+          const terms = more ? [op.exp(x), ...back] : back
+          return { out: terms.reduce((total, each) => op.add(total, each)) }
+        })
+        const written = rewrite(graph)
+        expect(opsOf(written).filter((name) => name === 'pad')).toEqual([])
+        expect(opsOf(written).filter((name) => name === 'concatenate')).toHaveLength(1)
+        expect(evaluate(written, feedsOf(graph))).toEqual(evaluate(graph, feedsOf(graph)))
+      }),
+      { seed: 2 },
+    )
+  })
+
+  it('leaves paddings alone that overlap, leave a gap or differ along two axes', () => {
+    const overlapping = [
+      [op.pad(input('a', [2, 4]), [0, 0], [0, 4]), op.pad(input('b', [2, 5]), [0, 3], [0, 0])],
+      [op.pad(input('a', [2, 3]), [0, 0], [0, 5]), op.pad(input('b', [2, 4]), [0, 4], [0, 0])],
+      [op.pad(input('a', [1, 4]), [0, 0], [1, 4]), op.pad(input('b', [1, 4]), [1, 4], [0, 0])],
+    ] as const
+    for (const [a, b] of overlapping) {
+      const graph = trace(() => ({ out: op.add(a, b) }))
+      expect(opsOf(rewrite(graph)).filter((name) => name === 'pad')).toHaveLength(2)
+    }
+  })
+
+  it('sinks reshapes below what acts on elements and rows, with the same numbers', () => {
+    const graph = trace(() => {
+      const x = input('x', [6, 4])
+      const wide = op.reshape(x, [2, 3, 4])
+      const normed = layerNorm(op.add(op.exp(wide), op.multiply(wide, 2)))
+      return { out: op.matmul(op.reshape(gelu(normed), [6, 4]), op.swapLast(op.reshape(softmax(wide), [6, 4]))) }
+    })
+    const written = rewrite(graph)
+    expect(opsOf(written)).not.toContain('reshape')
+    expect(evaluate(written, feedsOf(graph))).toEqual(evaluate(graph, feedsOf(graph)))
+  })
+
+  it('keeps a reshape above rows that it cuts', () => {
+    const graph = trace(() => ({ out: softmax(op.reshape(input('x', [6, 4]), [4, 6])) }))
+    const written = rewrite(graph)
+    expect(evaluate(written, feedsOf(graph))).toEqual(evaluate(graph, feedsOf(graph)))
+  })
+})

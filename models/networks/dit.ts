@@ -96,7 +96,7 @@ function conditioning(config: DitConfig, time: Value, pooled: Value, guidance: V
 function modulation(name: string, condition: Value, width: number, parts: number): Value[] {
   const [batch, frames] = condition.shape as [number, number]
   const all = linear(name, op.silu(condition), parts * width, { gain: 0 })
-  return op.split(all, parts, -1).map((part) => op.reshape(part, [batch, frames, 1, width]))
+  return op.split(op.reshape(all, [batch, frames, 1, parts * width]), parts, -1)
 }
 
 /** [B, C, F, H, W] → [B, T, C·p·p]. */

@@ -27,6 +27,8 @@ export function nodeBackend({ threads = 0, provider = 'cpu', optimization = 'all
           intraOpNumThreads: threads,
           graphOptimizationLevel: optimization,
           logSeverityLevel: 3,
+          // A softmax or a gradient that fades into denormals costs ten times its product otherwise.
+          extra: { session: { set_denormal_as_zero: '1' } },
           externalData: Object.entries(weights).map(([path, data]) => ({ path, data })),
         }),
       ),

@@ -32,6 +32,8 @@ export interface LowerOptions {
   readonly stored?: (name: string, shape: Shape) => StoredTensor
   /** Which composites become fused operators; the rest are written out. */
   readonly fuse?: (composite: Composite) => boolean
+  /** Whether batched products take transposes as flags: an operator that only the CPU provider is sure to have. */
+  readonly transposeFlags?: boolean
 }
 
 /** Keeps whole what the gradient keeps whole, so forward and backward share their intermediates. */
@@ -43,6 +45,9 @@ interface Emitter {
   readonly name: (node: Value) => string
   /** The product of rows [M, in] with a weight that is stored in blocks, if the value is one such weight. */
   readonly overBlocks: (rows: Value, weight: Value) => string | undefined
+  /** The ONNX name of a value's transpose, written once. */
+  readonly transposed: (node: Value, permutation: readonly number[]) => string
+  readonly transposeFlags: boolean
   /** How often a value is used. */
   readonly uses: (node: Value) => number
   /** Appends an operator and returns its output's name. */
@@ -110,8 +115,7 @@ const lowerRules = {
   max: (node, { emit, name, integers: longs }) =>
     emit('ReduceMax', [name(first(node)), longs(node.attributes.axes)], { keepdims: integer(1) }),
   reshape: (node, { emit, name, integers: longs }) => emit('Reshape', [name(first(node)), longs(node.shape)]),
-  transpose: (node, { emit, name }) =>
-    emit('Transpose', [name(first(node))], { perm: integers(node.attributes.permutation) }),
+  transpose: (node, { transposed }) => transposed(first(node), node.attributes.permutation),
   broadcast: (node, { emit, name, integers: longs }) => emit('Expand', [name(first(node)), longs(node.shape)]),
   slice: (node, { emit, name, integers: longs }) => {
     const { starts, ends } = node.attributes
@@ -127,7 +131,7 @@ const lowerRules = {
   gather: (node, { emit, name }) =>
     emit('Gather', [name(first(node)), name(second(node))], { axis: integer(node.attributes.axis) }),
   scatterAdd: (node, emitter) => scatterAdd(node, emitter),
-  matmul: (node, emitter) => (node.shape.length === 2 ? gemm(node, emitter) : direct('MatMul')(node, emitter)),
+  matmul: (node, emitter) => (node.shape.length === 2 ? gemm(node, emitter) : batchedProduct(node, emitter)),
   convolution: (node, { emit, name }) =>
     emit('Conv', node.inputs.map(name), {
       strides: integers(node.attributes.stride),
@@ -194,12 +198,15 @@ const fusedRules = {
 } as const satisfies { readonly [K in Composite]: LowerRule<K> | null }
 
 /** The graph as an ONNX model. Inputs, parameters (when fed) and outputs keep their names. */
-export function lower(graph: Graph, { stored, fuse = () => true }: LowerOptions = {}): OnnxModel {
+export function lower(
+  graph: Graph,
+  { stored, fuse = () => true, transposeFlags = false }: LowerOptions = {},
+): OnnxModel {
   const { inputs, parameters, outputs } = rewrite(graph, {
     expand: (composite) => !fuse(composite) || fusedRules[composite] === null,
   })
   const order = topologicalOrder([...outputs.values()])
-  const sheet = emptySheet(useCounts(order, outputs))
+  const sheet = emptySheet(useCounts(order, outputs), transposeFlags)
   for (const parameter of parameters) if (stored !== undefined) sheet.store(parameter, stored)
   for (const node of order) if (!sheet.absorbed(node)) sheet.write(node)
   for (const [name, node] of outputs) sheet.alias(name, node)
@@ -212,7 +219,7 @@ export function lower(graph: Graph, { stored, fuse = () => true }: LowerOptions 
 }
 
 /** The growing list of nodes and initializers, and the emitter that rules write through. */
-function emptySheet(uses: ReadonlyMap<Value, number>) {
+function emptySheet(uses: ReadonlyMap<Value, number>, transposeFlags: boolean) {
   const nodes: OnnxNode[] = []
   const initializers = new Map<string, OnnxInitializer>()
   const names = new Map<Value, string>()
@@ -224,6 +231,10 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
   }
   const store = parameterStore(initializers, nodes)
   const blocks = new Map<Value, BlocksOperand>()
+  const transposes = new Map<string, string>()
+  const emitted = new Set<string>()
+  const renamed = new Map<string, string>()
+  const copies: (readonly [source: string, name: string])[] = []
   const emitter: Emitter = {
     name: (node) => names.get(node) ?? emitter.name(writeLate(node)),
     overBlocks: (rows, weight) => {
@@ -231,10 +242,20 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
       if (held === undefined) return undefined
       return emitter.emit('MatMulNBits', [emitter.name(rows), ...held.inputs], held.attributes, 'com.microsoft')
     },
+    transposed: (node, permutation) => {
+      const source = emitter.name(node)
+      if (permutation.every((axis, index) => axis === index)) return source
+      const key = `${source} ${permutation}`
+      const known = transposes.get(key) ?? emitter.emit('Transpose', [source], { perm: integers(permutation) })
+      transposes.set(key, known)
+      return known
+    },
+    transposeFlags,
     uses: usesOf,
     emit: (type, inputs, attributes = {}, domain = '') => {
       const name = `${scope}/${type}_${nodes.length}`
       nodes.push({ name, type, domain, inputs, outputs: [name], attributes })
+      emitted.add(name)
       return name
     },
     integers: (values, shape = [values.length]) => {
@@ -274,23 +295,34 @@ function emptySheet(uses: ReadonlyMap<Value, number>) {
       if (typeof operand === 'string') names.set(parameter, operand)
       else blocks.set(parameter, operand)
     },
+    /** What only nodes wrote gets the output's name itself; an input, a weight or a second name costs a copy. */
     alias: (name: string, node: Value) => {
-      nodes.push({
-        name: `${name}/Identity`,
-        type: 'Identity',
-        domain: '',
-        inputs: [emitter.name(node)],
-        outputs: [name],
-        attributes: {},
-      })
+      const source = emitter.name(node)
+      if (emitted.has(source) && !renamed.has(source)) renamed.set(source, name)
+      else copies.push([source, name])
     },
-    finished: () => ({ nodes, initializers: [...initializers.values()] }),
+    finished: () => {
+      const final = (name: string) => renamed.get(name) ?? name
+      const written = nodes.map((node) => ({
+        ...node,
+        inputs: node.inputs.map(final),
+        outputs: node.outputs.map(final),
+      }))
+      return {
+        nodes: [...written, ...copies.map(([source, name]) => identity(final(source), name))],
+        initializers: [...initializers.values()],
+      }
+    },
   }
+}
+
+function identity(source: string, name: string): OnnxNode {
+  return { name: `${name}/Identity`, type: 'Identity', domain: '', inputs: [source], outputs: [name], attributes: {} }
 }
 
 /** Values written only if somebody asks for their name: transposes, squares and products that a later rule takes in. */
 function absorbable(node: Value): boolean {
-  if (node.op === 'transpose') return node.shape.length === 2
+  if (node.op === 'transpose') return true
   if (node.op === 'matmul') return node.shape.length === 2
   return node.op === 'multiply' && node.inputs[0] === node.inputs[1]
 }
@@ -317,6 +349,32 @@ function gemmWithBias(node: ValueOf<'add'>, emitter: Emitter): string | undefine
   if (product.op !== 'matmul' || product.shape.length !== 2 || emitter.uses(product) !== 1) return undefined
   const fits = bias.shape.length === 1 && bias.shape[0] === product.shape[1]
   return fits ? gemm(product, emitter, [emitter.name(bias)]) : undefined
+}
+
+/**
+ * A batched product. A side whose last two axes were swapped on top of another transpose is given as that transpose and
+ * a flag: heads are then laid out once for the product forward and for both backward.
+ */
+function batchedProduct(node: ValueOf<'matmul'>, emitter: Emitter): string {
+  const [a, b] = [first(node), second(node)].map((side) => unswapped(side, emitter)) as [Side, Side]
+  if (!a.swapped && !b.swapped) return direct('MatMul')(node, emitter)
+  const flags = { transA: integer(a.swapped ? 1 : 0), transB: integer(b.swapped ? 1 : 0) }
+  return emitter.emit('FusedMatMul', [a.name, b.name], flags, 'com.microsoft')
+}
+
+interface Side {
+  readonly name: string
+  readonly swapped: boolean
+}
+
+function unswapped(side: Value, { name, transposed, transposeFlags }: Emitter): Side {
+  const rank = side.shape.length
+  if (!transposeFlags || side.op !== 'transpose' || rank < 3) return { name: name(side), swapped: false }
+  const { permutation } = side.attributes
+  const swapped = [...permutation.slice(0, -2), op.at(permutation, rank - 1), op.at(permutation, rank - 2)]
+  // Rows stay rows in a layout that moves nothing out of the last axis: that one is cheap, and shared.
+  if (op.at(swapped, rank - 1) !== rank - 1) return { name: name(side), swapped: false }
+  return { name: transposed(first(side), swapped), swapped: true }
 }
 
 const untransposed = (node: Value): readonly [Value, 0 | 1] => (node.op === 'transpose' ? [first(node), 1] : [node, 0])

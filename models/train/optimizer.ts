@@ -12,6 +12,8 @@ import * as op from '../graph/ops.ts'
 /** What changes with the step and is fed to it. */
 export interface StepScalars {
   readonly learningRate: Value
+  /** What every gradient is multiplied by, so that their norm together stays within its limit. */
+  readonly clip: Value
   /** 1 − β₁ᵗ and 1 − β₂ᵗ, AdamW's bias corrections. */
   readonly correction1: Value
   readonly correction2: Value
@@ -41,13 +43,16 @@ export const adamBetas = [0.9, 0.99] as const
 export function adamW({ rate, epsilon, weightDecay }: AdamWOptions): Optimizer {
   return {
     slots: 2,
-    update: (parameter, gradient, [first, second], { learningRate, correction1, correction2 }) => {
-      const m = lerp(first as Value, gradient, 1 - adamBetas[0])
-      const v = lerp(second as Value, op.square(gradient), 1 - adamBetas[1])
-      const scale = op.add(op.sqrt(op.divide(v, correction2)), epsilon)
-      const direction = op.divide(m, op.multiply(scale, correction1))
-      const step = op.multiply(learningRate, rate)
-      return { parameter: descend(parameter, direction, step, weightDecay), slots: [m, v] }
+    // Every pass is over memory: what is a scalar is worked out as one.
+    update: (parameter, gradient, [first, second], { learningRate, clip, correction1, correction2 }) => {
+      const m = average(first as Value, gradient, adamBetas[0], clip)
+      const v = average(second as Value, op.square(gradient), adamBetas[1], op.square(clip))
+      // m/c₁ ÷ (√(v/c₂) + ε) = (√c₂/c₁)·m ÷ (√v + ε·√c₂)
+      const root = op.sqrt(correction2)
+      const direction = op.divide(m, op.add(op.sqrt(v), op.multiply(root, epsilon)))
+      const step = op.multiply(op.multiply(learningRate, rate), op.divide(root, correction1))
+      const kept = decayed(parameter, op.multiply(learningRate, rate), weightDecay)
+      return { parameter: op.subtract(kept, op.multiply(direction, step)), slots: [m, v] }
     },
   }
 }
@@ -63,11 +68,12 @@ export interface MuonOptions {
 export function muon({ momentum, weightDecay, iterations }: MuonOptions): Optimizer {
   return {
     slots: 1,
-    update: (parameter, gradient, [velocity], { learningRate }) => {
-      const m = lerp(velocity as Value, gradient, 1 - momentum)
-      const ahead = lerp(gradient, m, momentum)
-      const direction = op.multiply(orthogonalised(ahead, iterations), 0.2 * Math.sqrt(Math.max(...parameter.shape)))
-      return { parameter: descend(parameter, direction, learningRate, weightDecay), slots: [m] }
+    update: (parameter, gradient, [velocity], { learningRate, clip }) => {
+      const m = average(velocity as Value, gradient, momentum, clip)
+      const direction = orthogonalised(average(m, gradient, momentum, clip), iterations)
+      const step = op.multiply(learningRate, 0.2 * Math.sqrt(Math.max(...parameter.shape)))
+      const kept = decayed(parameter, learningRate, weightDecay)
+      return { parameter: op.subtract(kept, op.multiply(direction, step)), slots: [m] }
     },
   }
 }
@@ -100,9 +106,14 @@ export function orthogonalised(matrix: Value, iterations: number): Value {
   return tall ? op.swapLast(x) : x
 }
 
-function descend(parameter: Value, direction: Value, learningRate: Value, weightDecay: number): Value {
-  const whole = weightDecay === 0 ? direction : op.add(direction, op.multiply(parameter, weightDecay))
-  return op.subtract(parameter, op.multiply(whole, learningRate))
+/** past·decay + present·(1 − decay)·factor. */
+function average(past: Value, present: Value, decay: number, factor: Value): Value {
+  return op.add(op.multiply(past, decay), op.multiply(present, op.multiply(factor, 1 - decay)))
+}
+
+/** Weight decay apart from the gradient, as the W of AdamW says. */
+function decayed(parameter: Value, rate: Value, weightDecay: number): Value {
+  return weightDecay === 0 ? parameter : op.multiply(parameter, op.subtract(1, op.multiply(rate, weightDecay)))
 }
 
 /** a + (b − a)·weight. */

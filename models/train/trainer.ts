@@ -54,7 +54,7 @@ export interface Trainer extends AsyncDisposable {
 
 export async function trainer(options: TrainerOptions): Promise<Trainer> {
   const { graph, parameters, stateShapes, reports } = trainingGraph(options)
-  const model = lower(graph, { fuse: fuseForTraining })
+  const model = lower(graph, { fuse: fuseForTraining, transposeFlags: true })
   const session = await options.backend.load({ model: encode(model) })
   const allocate = () =>
     Object.fromEntries(
@@ -118,7 +118,7 @@ export function trainingGraph({ objective, optimizerOf, frozen = () => false, cl
     const optimizer = optimizerOf(parameter.attributes)
     const slots = Array.from({ length: optimizer.slots }, (_, slot) => input(`${name}@${slot}`, parameter.shape))
     const average = input(`${name}@ema`, parameter.shape)
-    const updated = optimizer.update(parameter, op.multiply(op.at(gradients, index), factor), slots, scalars)
+    const updated = optimizer.update(parameter, op.at(gradients, index), slots, { ...scalars, clip: factor })
     const successors = { [name]: updated.parameter, [`${name}@ema`]: lerp(updated.parameter, average, decay) }
     updated.slots.forEach((slot, number) => {
       successors[`${name}@${number}`] = slot

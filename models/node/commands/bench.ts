@@ -26,11 +26,11 @@ export const benchCommand: Command = {
   usage: '[options]',
   options: {
     model: { kind: 'text', value: 'ID', help: `which model (${defaultModel})` },
-    batch: { kind: 'number', value: 'N', help: 'clips in the training step (24)' },
+    batch: { kind: 'number', value: 'N', help: 'clips in the training step (40)' },
   },
   run: async (given, surroundings) => {
     const model = await loadModel(await loadCard(given.text('model') ?? defaultModel))
-    const figures = await measure(model, given.number('batch') ?? 24, surroundings)
+    const figures = await measure(model, given.number('batch') ?? 40, surroundings)
     for (const [name, value] of Object.entries(figures))
       surroundings.say(`${name.padEnd(28)} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
     surroundings.emit(figures)
