@@ -130,7 +130,8 @@ async function dispatch(run: Run, ports: ExecutionPorts): Promise<void> {
   // A crash after this line leaves an attempt of unknown outcome, which is what it is.
   run.unknownSince = now
   run.absentAt = null
-  run.dueAt = now + hookGraceMs
+  // After a crash: where asking again is safe nothing is waited for.
+  run.dueAt = ports.provider.repeatable ? now : now + hookGraceMs
   ports.save()
   await startOnce(run, ports)
 }

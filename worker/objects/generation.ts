@@ -47,7 +47,11 @@ const tables = `${logTable}${deliveryTable}${interestTables}${heardTable}
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
 
 const never = Number.MAX_SAFE_INTEGER
-const rearmMs = 30_000
+/** How soon a step is taken again where the machine died in it. */
+const rearmMs = 10_000
+const orphanMs = 30_000
+/** A shared execution that says nothing this long after the deadline is lost. */
+const lostMs = 60_000
 const maxSteps = 16
 const logLifeMs = 86_400_000
 const maxReaders = 64
@@ -225,7 +229,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   /** A run that was given up turned out to live: it is stopped, and said so. */
   async #cancelOrphan(operation: { readonly provider: string; readonly ref: string }): Promise<void> {
     console.warn('orphan: cancelled a late run', operation.provider)
-    await this.#services.provider(operation.provider)?.cancel(operation, AbortSignal.timeout(rearmMs))
+    await this.#services.provider(operation.provider)?.cancel(operation, AbortSignal.timeout(orphanMs))
   }
 
   async output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer> {
@@ -319,6 +323,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   override async alarm(): Promise<void> {
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
     await this.ctx.storage.setAlarm(Date.now() + rearmMs)
+    // A long step is still being taken: whoever takes it arms what comes after.
+    if (this.#advancing) return
     try {
       await this.#step()
     } catch (error) {
@@ -424,8 +430,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const shared = await executor.execution()
     if (shared?.started) this.#become('in_progress')
     if (shared !== null) this.#progress(shared.progress)
-    const lost =
-      shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + 2 * rearmMs)
+    const lost = shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + lostMs)
     if (lost) this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
     else if (shared.outcome !== null) this.#conclude(shared.outcome)
     state.followAt = isTerminal(state.status) ? never : Date.now() + 5_000
