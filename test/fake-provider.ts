@@ -9,6 +9,8 @@ export type Fault =
   /** The connection breaks: before anything was accepted, or after. */
   | 'reset_before'
   | 'reset_after'
+  /** It was accepted, and no answer ever comes. */
+  | 'hangs_after'
   | 'rate_limited'
   | 'server_error_before'
   | 'server_error_after'
@@ -128,6 +130,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     const known = named === undefined ? undefined : predictions.get(named)
     if (known !== undefined && known.body !== body) return answer(422, { detail: 'another body under this id' })
     const prediction = known ?? begin(named ?? `pred-${++serial}`, body)
+    if (fault === 'hangs_after') await new Promise(() => undefined)
     if (fault === 'reset_after') throw new TypeError('connection reset')
     if (fault === 'server_error_after') return answer(503, { detail: 'broken afterwards' })
     if (fault === 'garbled') return new Response('<html>', { status: 201 })

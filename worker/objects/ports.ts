@@ -15,6 +15,7 @@ import { receiptFor } from '../receipt.ts'
 import { servicesOf } from '../services.ts'
 import { macOf } from '../signed-url.ts'
 import { secretText } from '../standard-webhooks.ts'
+import { withTimeLimit } from '../time-limit.ts'
 import { assetUrl } from './asset-url.ts'
 import { accountOf, directoryOf, type JobRecord } from './contract.ts'
 import type { DeliveryPorts } from './deliveries.ts'
@@ -39,8 +40,9 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     job: () => providerJob(env, record),
     newAttempt: (number) => newAttempt(env, record, number),
     store: async ({ outputs: urls, gpuMs, receipt }) => {
-      const signal = AbortSignal.timeout(storeTimeoutMs)
-      const outputs = await storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal)
+      const outputs = await withTimeLimit(storeTimeoutMs, (signal) =>
+        storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal),
+      )
       const model = catalog.model(record.effective.model)
       const told = await countersigned(env, record, receiptFor(record, model, outputs, receipt))
       return { outputs, receipt: told, gpuMs, expiresAt: Date.now() + settings.retentionMs }
