@@ -25,11 +25,11 @@ export interface EdgeSettings {
   readonly bindings: Readonly<Record<string, string>>
 }
 
-/** Bundles the Worker into a folder; gives the script's path. */
-export async function bundleWorker(folder: string): Promise<string> {
+/** Bundles the Worker, or what another configuration names, into a folder; gives the script's path. */
+export async function bundleWorker(folder: string, config = 'wrangler.toml'): Promise<string> {
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
   const quiet = { WRANGLER_SEND_METRICS: 'false', DO_NOT_TRACK: '1', CLOUDFLARE_CF_FETCH_ENABLED: 'false' }
-  const words = [wrangler, 'deploy', '--dry-run', '--outdir', folder]
+  const words = [wrangler, 'deploy', '--config', config, '--dry-run', '--outdir', folder]
   await promisify(execFile)(process.execPath, words, { cwd: root, env: { ...process.env, ...quiet } })
   return join(folder, 'index.js')
 }
