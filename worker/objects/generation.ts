@@ -7,12 +7,11 @@
 
 import { DurableObject } from 'cloudflare:workers'
 import type { Warning } from '../../shared/effective.ts'
-import type { WireEvent } from '../../shared/events.ts'
 import { isTerminal, type Job, type JobStatus } from '../../shared/job.ts'
 import { jobError } from '../../shared/problem.ts'
-import { encodeEvent, type NumberedEvent } from '../../shared/sse.ts'
 import type { Env } from '../env.ts'
 import { type Services, servicesOf } from '../services.ts'
+import { withTimeLimit } from '../time-limit.ts'
 import {
   accountOf,
   type ExecutionState,
@@ -26,7 +25,8 @@ import {
   type Viewer,
 } from './contract.ts'
 import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
-import { append, lastSeq, logTable, replay, shorten } from './event-log.ts'
+import { logTable } from './event-log.ts'
+import { type EventStream, eventStream } from './event-stream.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
 import {
   findOutput,
@@ -41,21 +41,24 @@ import {
 import { heardTable, isNews } from './heard.ts'
 import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
-import { readers } from './readers.ts'
+import { expire, logLifeMs, note, shortenLog } from './upkeep.ts'
 
 const tables = `${logTable}${deliveryTable}${interestTables}${heardTable}
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
 
 const never = Number.MAX_SAFE_INTEGER
-const rearmMs = 30_000
+/** How soon a step is taken again where the machine died in it. */
+const rearmMs = 10_000
+const orphanMs = 30_000
+/** A shared execution that says nothing this long after the deadline is lost. */
+const lostMs = 60_000
 const maxSteps = 16
-const logLifeMs = 86_400_000
 const maxReaders = 64
 
 export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #sql: SqlStorage
   readonly #services: Services
-  readonly #readers = readers()
+  readonly #events: EventStream
   readonly #waiting = new Set<() => void>()
   #state: State | null
   #advancing = false
@@ -65,6 +68,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#services = servicesOf(env)
+    this.#events = eventStream(this.#sql, async (event) => {
+      return signedEvent(event, (this.#state as State).ticket.record, await this.#urlKey())
+    })
     this.#state = this.#load()
   }
 
@@ -106,8 +112,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#sql.exec(tables)
     const state = newState(ticket, now)
     this.#state = state
-    this.#append({ type: 'status', job: jobOf(state) })
-    for (const warning of state.warnings) this.#append({ type: 'warning', warning })
+    this.#events.append({ type: 'status', job: jobOf(state) })
+    for (const warning of state.warnings) this.#events.append({ type: 'warning', warning })
     enqueue(this.#sql, ticket.record, 'queued', now)
     if (ticket.result !== null) {
       state.result = ticket.result
@@ -225,7 +231,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   /** A run that was given up turned out to live: it is stopped, and said so. */
   async #cancelOrphan(operation: { readonly provider: string; readonly ref: string }): Promise<void> {
     console.warn('orphan: cancelled a late run', operation.provider)
-    await this.#services.provider(operation.provider)?.cancel(operation, AbortSignal.timeout(rearmMs))
+    const provider = this.#services.provider(operation.provider)
+    await withTimeLimit(orphanMs, async (signal) => provider?.cancel(operation, signal))
   }
 
   async output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer> {
@@ -238,7 +245,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     if (state === null) return 'missing'
     if (!isTerminal(state.status) || (state.run !== null && state.run.phase !== 'done')) return 'active'
     const { tenant, id } = state.ticket.record
-    await this.#note(state)
+    if (await note(this.env, state)) this.#save()
     const orphans = await accountOf(this.env, tenant).forget(id)
     if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
     this.#state = null
@@ -252,39 +259,10 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const viewer = JSON.parse(request.headers.get('x-viewer') ?? '{}') as Viewer
     const state = this.#seen(viewer)
     if (state === null) return new Response(null, { status: 404 })
-    if (this.#readers.size() >= maxReaders) return new Response(null, { status: 429 })
+    if (this.#events.size() >= maxReaders) return new Response(null, { status: 429 })
     const after = Number(url.searchParams.get('after') ?? 0)
-    return new Response(this.#stream(state, after), { headers: { 'content-type': 'text/event-stream' } })
-  }
-
-  #stream(state: State, after: number): ReadableStream<Uint8Array> {
-    return this.#readers.open(async () => {
-      const missed = replay(this.#sql, after)
-      const lastSeen = Math.min(after, lastSeq(this.#sql))
-      const texts = await Promise.all(missed.map((event) => this.#encode(event)))
-      return { texts, last: Math.max(lastSeen, missed.at(-1)?.seq ?? 0), ended: isTerminal(state.status) }
-    })
-  }
-
-  /** Writes an event down and tells the readers. Texts are signed in order, one after another. */
-  #append(event: WireEvent): void {
-    const numbered = append(this.#sql, event)
-    if (this.#readers.size() === 0) return
-    const last = event.type === 'status' && isTerminal(event.job.status)
-    this.#telling = this.#telling
-      .then(() => this.#encode(numbered))
-      .then((text) => {
-        this.#readers.tell(text, numbered.seq)
-        if (last) this.#readers.close()
-      })
-      .catch((error: unknown) => console.error('events: one was not told', error))
-  }
-
-  #telling: Promise<void> = Promise.resolve()
-
-  async #encode(numbered: NumberedEvent): Promise<string> {
-    const { record } = (this.#state as State).ticket
-    return encodeEvent(await signedEvent(numbered, record, await this.#urlKey()))
+    const ended = () => isTerminal(state.status)
+    return new Response(this.#events.open(after, ended), { headers: { 'content-type': 'text/event-stream' } })
   }
 
   async #present(job: Job): Promise<Job> {
@@ -301,9 +279,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const state = this.#state as State
     if (!moveTo(state, status, Date.now())) return
     const job = jobOf(state)
-    if (status === 'completed') for (const output of job.outputs) this.#append({ type: 'output', output })
-    if (state.error !== null) this.#append({ type: 'error', error: state.error })
-    this.#append({ type: 'status', job })
+    if (status === 'completed') for (const output of job.outputs) this.#events.append({ type: 'output', output })
+    if (state.error !== null) this.#events.append({ type: 'error', error: state.error })
+    this.#events.append({ type: 'status', job })
     enqueue(this.#sql, state.ticket.record, status, Date.now())
     if (!isTerminal(status)) return
     for (const done of [...this.#waiting]) done()
@@ -312,13 +290,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   #warn(warnings: readonly Warning[]): void {
     for (const warning of warnings) {
       this.#state?.warnings.push(warning)
-      this.#append({ type: 'warning', warning })
+      this.#events.append({ type: 'warning', warning })
     }
   }
 
   override async alarm(): Promise<void> {
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
     await this.ctx.storage.setAlarm(Date.now() + rearmMs)
+    // A long step is still being taken: whoever takes it arms what comes after.
+    if (this.#advancing) return
     try {
       await this.#step()
     } catch (error) {
@@ -336,14 +316,18 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     try {
       if (state.run !== null) await this.#advance(state, state.run)
       else if (!isTerminal(state.status)) await this.#lookAtShared(state)
-      await this.#note(state)
-      this.#shorten(state)
-      await this.#expire(state)
+      await this.#tidy(state)
     } finally {
       this.#advancing = false
     }
     // Not awaited: an endpoint that hangs must not hold up the job.
     if (!this.#delivering && nextDelivery(this.#sql) <= Date.now()) this.ctx.waitUntil(this.#deliver(state))
+  }
+
+  async #tidy(state: State): Promise<void> {
+    if (await note(this.env, state)) this.#save()
+    if (shortenLog(this.#sql, state, Date.now())) this.#save()
+    if (await expire(this.env, state, Date.now())) this.#save()
   }
 
   async #deliver(state: State): Promise<void> {
@@ -385,7 +369,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     if (progress === null || isTerminal(state.status) || JSON.stringify(progress) === JSON.stringify(state.progress))
       return
     state.progress = progress
-    this.#append({ type: 'progress', ...progress, inference_source: 'in_cloud' })
+    this.#events.append({ type: 'progress', ...progress, inference_source: 'in_cloud' })
   }
 
   #conclude(outcome: Outcome): void {
@@ -424,37 +408,10 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const shared = await executor.execution()
     if (shared?.started) this.#become('in_progress')
     if (shared !== null) this.#progress(shared.progress)
-    const lost =
-      shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + 2 * rearmMs)
+    const lost = shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + lostMs)
     if (lost) this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
     else if (shared.outcome !== null) this.#conclude(shared.outcome)
     state.followAt = isTerminal(state.status) ? never : Date.now() + 5_000
-    this.#save()
-  }
-
-  /** The account's index follows; a note that got lost is written again. */
-  async #note(state: State): Promise<void> {
-    if (state.noted === state.status) return
-    const { status } = state
-    await accountOf(this.env, state.ticket.record.tenant).note(state.ticket.record.id, status)
-    state.noted = status
-    this.#save()
-  }
-
-  /** Stored bytes go when their time is over; the job stays as it is. */
-  async #expire(state: State): Promise<void> {
-    if (state.result === null || state.expired || Date.now() < state.result.expiresAt) return
-    const { tenant, id } = state.ticket.record
-    const orphans = await accountOf(this.env, tenant).dropObjects(id)
-    if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
-    state.expired = true
-    this.#save()
-  }
-
-  #shorten(state: State): void {
-    if (state.shortened || state.completedAt === null || Date.now() < state.completedAt + logLifeMs) return
-    shorten(this.#sql)
-    state.shortened = true
     this.#save()
   }
 

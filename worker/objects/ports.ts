@@ -12,11 +12,13 @@ import { randomText } from '../ids.ts'
 import { costOf } from '../pricing.ts'
 import type { Attempt, Provider, ProviderJob } from '../providers/provider.ts'
 import { receiptFor } from '../receipt.ts'
+import type { Secrets } from '../secrets.ts'
 import { servicesOf } from '../services.ts'
 import { macOf } from '../signed-url.ts'
 import { secretText } from '../standard-webhooks.ts'
+import { withTimeLimit } from '../time-limit.ts'
 import { assetUrl } from './asset-url.ts'
-import { accountOf, directoryOf, type JobRecord } from './contract.ts'
+import { accountOf, directoryOf, type EndpointSecrets, type JobRecord } from './contract.ts'
 import type { DeliveryPorts } from './deliveries.ts'
 import { type ExecutionPorts, storeTimeoutMs } from './execution.ts'
 import { storeOutputs } from './settlement.ts'
@@ -39,8 +41,9 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     job: () => providerJob(env, record),
     newAttempt: (number) => newAttempt(env, record, number),
     store: async ({ outputs: urls, gpuMs, receipt }) => {
-      const signal = AbortSignal.timeout(storeTimeoutMs)
-      const outputs = await storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal)
+      const outputs = await withTimeLimit(storeTimeoutMs, (signal) =>
+        storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal),
+      )
       const model = catalog.model(record.effective.model)
       const told = await countersigned(env, record, receiptFor(record, model, outputs, receipt))
       return { outputs, receipt: told, gpuMs, expiresAt: Date.now() + settings.retentionMs }
@@ -116,6 +119,14 @@ async function newAttempt(env: Env, record: JobRecord, number: number): Promise<
   }
 }
 
+/** An endpoint's secrets, ready to sign with. Nothing is sent unsigned. */
+async function opened({ url, secrets }: EndpointSecrets, { unseal }: Secrets): Promise<EndpointSecrets> {
+  const known = (await Promise.all(secrets.map(unseal))).filter((secret) => secret !== undefined)
+  if (known.length === 0)
+    throw new Error('webhooks: the endpoint was sealed under a secret that is gone; name it again')
+  return { url, secrets: known }
+}
+
 /** The ports of one job's webhooks. */
 export function deliveryPorts(env: Env, { webhook, tenant }: JobRecord): DeliveryPorts {
   const account = accountOf(env, tenant)
@@ -124,10 +135,13 @@ export function deliveryPorts(env: Env, { webhook, tenant }: JobRecord): Deliver
     random: Math.random,
     send: ((input, init) => globalThis.fetch(input as RequestInfo, init)) as typeof globalThis.fetch,
     target: async () => {
-      if (webhook?.endpoint_id !== undefined) return account.endpointSecrets(webhook.endpoint_id, Date.now())
+      const secrets = await servicesOf(env).secrets()
+      if (webhook?.endpoint_id !== undefined) {
+        const known = await account.endpointSecrets(webhook.endpoint_id, Date.now())
+        return known === null ? null : opened(known, secrets)
+      }
       if (webhook?.url === undefined) return null
-      const secret = await (await servicesOf(env).secrets()).webhookSecret(tenant)
-      return { url: webhook.url, secrets: [secretText(secret)] }
+      return { url: webhook.url, secrets: [secretText(await secrets.webhookSecret(tenant))] }
     },
     disable: async () => {
       if (webhook?.endpoint_id !== undefined) await account.disableEndpoint(webhook.endpoint_id)

@@ -7,6 +7,7 @@
 
 import { isTerminal, type JobStatus, jobStatuses } from '../../shared/job.ts'
 import type {
+  JobRecord,
   JobRow,
   ListQuery,
   Refused,
@@ -62,6 +63,24 @@ export function submit(sql: SqlStorage, command: SubmitCommand): Submitted | Ref
   return answer
 }
 
+/** Whether a request needs no run of its own: known under its idempotency key, or run or running under its content key. */
+export function isServed(sql: SqlStorage, { now, idempotency, record }: SubmitCommand): boolean {
+  const known =
+    idempotency !== null && sql.exec('SELECT 1 FROM idempotency WHERE key = ?', idempotency.key).toArray().length > 0
+  return known || (record.cacheMode === 'use' && shareable(sql, record, now) !== undefined)
+}
+
+const shareable = (sql: SqlStorage, { contentKey, policyVersion }: JobRecord, now: number) =>
+  sql
+    .exec(
+      `SELECT id, state, result FROM executions WHERE content_key = ? AND policy = ? AND shared = 1
+       AND (state = 'open' OR (state = 'stored' AND expires_at > ?)) ORDER BY state, expires_at DESC LIMIT 1`,
+      contentKey,
+      policyVersion,
+      now,
+    )
+    .toArray()[0]
+
 function replay(sql: SqlStorage, command: SubmitCommand, fingerprint: string, job: string): Submitted | Refused {
   if (fingerprint !== command.idempotency?.fingerprint) {
     return refused('idempotency_key_reuse', 'Idempotency-Key: was used with another body; mint a new key')
@@ -79,15 +98,7 @@ function ticketOf(sql: SqlStorage, job: string, { record }: SubmitCommand): Tick
 /** An equal request that runs or has run already. */
 function share(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | undefined {
   const { record, now } = command
-  const [row] = sql
-    .exec(
-      `SELECT id, state, result FROM executions WHERE content_key = ? AND policy = ? AND shared = 1
-       AND (state = 'open' OR (state = 'stored' AND expires_at > ?)) ORDER BY state, expires_at DESC LIMIT 1`,
-      record.contentKey,
-      record.policyVersion,
-      now,
-    )
-    .toArray()
+  const row = shareable(sql, record, now)
   if (row === undefined) return undefined
   const execution = String(row.id)
   if (row.state === 'stored') return hit(sql, command, execution, JSON.parse(String(row.result)) as StoredResult)

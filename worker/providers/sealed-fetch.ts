@@ -5,6 +5,8 @@
  * may be a paid run. Behind this seal it sees success or a 424, which it never repeats; we act on the record instead.
  */
 
+import { withTimeLimit } from '../time-limit.ts'
+
 export type Outcome =
   | { readonly kind: 'response'; readonly status: number; readonly retryAfter: string | null; readonly body: string }
   | { readonly kind: 'thrown'; readonly cause: string }
@@ -27,9 +29,11 @@ export function sealedFetch(send: typeof globalThis.fetch, timeoutMs: number, si
     if (used) return failed()
     used = true
     try {
-      const limits = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
-      const response = await send(input, { ...init, redirect: 'manual', signal: limits })
-      const body = await limitedText(response)
+      const call = async (limits: AbortSignal) => {
+        const response = await send(input, { ...init, redirect: 'manual', signal: limits })
+        return { response, body: await limitedText(response) }
+      }
+      const { response, body } = await withTimeLimit(timeoutMs, call, signal)
       outcome = { kind: 'response', status: response.status, retryAfter: response.headers.get('retry-after'), body }
       return response.ok ? new Response(body, { status: response.status, headers: response.headers }) : failed()
     } catch (error) {

@@ -63,14 +63,30 @@ async function embed(context: Context): Promise<Response> {
   const known = await env.BUCKET.get(key)
   if (known !== null) return tensor(known.body, known.customMetadata?.tensor ?? '')
   const asked = { model: model.id, prompt, negative_prompt: negative, dtype: request.dtype }
-  const answer = await provider.embed(asked, context.req.raw.signal)
+  const { bytes, description } = await provider
+    .embed(asked, context.req.raw.signal)
+    .then(received)
+    .catch((error: unknown) => {
+      throw error instanceof GenerationError ? error : unanswered(error)
+    })
+  await env.BUCKET.put(key, bytes, { customMetadata: { tensor: description } })
+  return tensor(bytes, description)
+}
+
+async function received(answer: Response) {
   const description = answer.headers.get('zoetrope-tensor')
+  if (answer.status === 504) throw new GenerationError('upstream_timeout', 'embeddings: the node was not in time')
   if (!answer.ok || description === null) {
     throw new GenerationError('upstream_error', `embeddings: the node answers ${answer.status}`)
   }
-  const bytes = await answer.arrayBuffer()
-  await env.BUCKET.put(key, bytes, { customMetadata: { tensor: description } })
-  return tensor(bytes, description)
+  return { bytes: await answer.arrayBuffer(), description }
+}
+
+/** A node that is away or late is no failure of ours. */
+function unanswered(cause: unknown): GenerationError {
+  const late = cause instanceof Error && cause.name === 'TimeoutError'
+  if (late) return new GenerationError('upstream_timeout', 'embeddings: the node was not in time', { cause })
+  return new GenerationError('upstream_error', 'embeddings: the node does not answer', { cause })
 }
 
 const tensor = (body: BodyInit, description: string): Response =>

@@ -81,7 +81,8 @@ async function createEndpoint(context: Context): Promise<Response> {
   const address = publicUrl(url, '/url').href
   const secret = secretText(crypto.getRandomValues(new Uint8Array(32)))
   const row = { id: newId('whe'), url: address, events, disabled: false, created_at: Date.now() }
-  const kept = await accountOf(context.env, tenant).createEndpoint(row, secret)
+  const { seal } = await servicesOf(context.env).secrets()
+  const kept = await accountOf(context.env, tenant).createEndpoint(row, await seal(secret))
   return context.json({ ...describe(kept), secret }, 201)
 }
 

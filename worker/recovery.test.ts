@@ -1,0 +1,152 @@
+import {
+  abortAllDurableObjects,
+  createScheduledController,
+  evictDurableObject,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from 'cloudflare:test'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Job } from '../shared/job.ts'
+import { bindings, type Caller, fakeUpstream, newTenant, type Upstream } from './front-door.ts'
+import worker from './index.ts'
+import { accountOf, generationOf } from './objects/contract.ts'
+
+let upstream: Upstream
+let caller: Caller
+
+beforeEach(async () => {
+  upstream = fakeUpstream()
+  caller = await newTenant('10')
+})
+
+const stubOf = (object: unknown) => object as DurableObjectStub
+const generation = ({ id }: Job) => stubOf(generationOf(bindings, id))
+const account = () => stubOf(accountOf(bindings, caller.tenant))
+const patience = { timeout: 60_000, interval: 50 }
+
+const alarmOf = (job: Job): Promise<number | null> =>
+  runInDurableObject(generation(job), (_, state) => state.storage.getAlarm())
+
+const read = async ({ id }: Job): Promise<Job> => (await (await caller.call('GET', `/v1/videos/${id}`)).json()) as Job
+
+const ended = (job: Job, status = 'completed') =>
+  vi.waitFor(async () => expect((await read(job)).status).toBe(status), patience)
+
+/** A job in the cloud that was accepted there and is not looked at for ten seconds. */
+async function restingJob(): Promise<Job> {
+  upstream.replicate.pollsNeeded = 0
+  const job = await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })
+  await vi.waitFor(async () => {
+    const alarm = (await alarmOf(job)) ?? 0
+    expect([upstream.replicate.creates(), alarm > Date.now() + 5_000]).toEqual([1, true])
+    const phase = await runInDurableObject(generation(job), (_, { storage }) =>
+      String(storage.sql.exec("SELECT value FROM meta WHERE name = 'state'").one().value),
+    )
+    expect(phase).toContain('"phase":"running"')
+  }, patience)
+  return job
+}
+
+const minute = async () => worker.scheduled(createScheduledController(), bindings)
+
+const silenced = () =>
+  runInDurableObject(account(), (_, { storage }) => {
+    storage.sql.exec('UPDATE jobs SET checked_at = 0')
+  })
+
+describe('a job whose alarm is lost', () => {
+  it('is found by the minute sweep and goes on to its end', async () => {
+    const job = await restingJob()
+    await runInDurableObject(generation(job), (_, { storage }) => storage.deleteAlarm())
+    expect(await alarmOf(job)).toBeNull()
+    await silenced()
+    await minute()
+    await ended(job)
+    expect([...upstream.replicate.executions.values()]).toEqual([1])
+  })
+
+  it('is left alone by the sweep while it was heard of lately', async () => {
+    const job = await restingJob()
+    await runInDurableObject(generation(job), (_, { storage }) => storage.deleteAlarm())
+    await minute()
+    expect(await alarmOf(job)).toBeNull()
+  })
+})
+
+/** Storage of a job that fails at every statement until it is mended. */
+async function breakStore(job: Job): Promise<() => void> {
+  return runInDurableObject(generation(job), (_, { storage }) => {
+    const spy = vi.spyOn(storage.sql, 'exec').mockImplementation(() => {
+      throw new Error('disk I/O error')
+    })
+    return () => spy.mockRestore()
+  })
+}
+
+/** Makes a job's next step due, without letting it be taken. */
+const makeDue = (job: Job) =>
+  runInDurableObject(generation(job), async (instance, { storage }) => {
+    await (instance as unknown as { wake(): Promise<void> }).wake()
+    await storage.setAlarm(Date.now() + 60_000)
+  })
+
+describe('an alarm that meets a store which throws', () => {
+  it('does not throw itself, is armed again, and takes the step when the store is back', async () => {
+    const job = await restingJob()
+    await makeDue(job)
+    const mend = await breakStore(job)
+    const complaint = vi.spyOn(console, 'error').mockReturnValue()
+    const ran = await runDurableObjectAlarm(generation(job))
+    const again = await alarmOf(job)
+    mend()
+    expect([ran, complaint.mock.calls.length > 0]).toEqual([true, true])
+    expect(again).not.toBeNull()
+    expect(again).toBeLessThan(Date.now() + 15_000)
+    complaint.mockRestore()
+    await makeDue(job)
+    await runDurableObjectAlarm(generation(job))
+    await ended(job)
+    expect([...upstream.replicate.executions.values()]).toEqual([1])
+  })
+})
+
+describe('an object that leaves memory', () => {
+  it('goes on from its storage: same job, same numbers of events, one run', async () => {
+    const job = await restingJob()
+    const before = await read(job)
+    await evictDurableObject(generation(job))
+    expect(await read(job)).toEqual(before)
+    await makeDue(job)
+    await runDurableObjectAlarm(generation(job))
+    await ended(job)
+    const text = await (await caller.call('GET', `/v1/videos/${job.id}/events`)).text()
+    const numbers = [...text.matchAll(/^id: (\d+)$/gm)].map(([, number]) => Number(number))
+    expect(numbers).toEqual(numbers.map((_, index) => index + 1))
+    expect([...upstream.replicate.executions.values()]).toEqual([1])
+  })
+
+  it('is the account: what it holds and what it shares stays so', async () => {
+    const job = await restingJob()
+    const before = await accountOf(bindings, caller.tenant).balance()
+    expect(before.held).toBe(200_000)
+    await evictDurableObject(account())
+    expect(await accountOf(bindings, caller.tenant).balance()).toEqual(before)
+    expect((await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })).id).toBe(job.id)
+    await makeDue(job)
+    await runDurableObjectAlarm(generation(job))
+    await ended(job)
+    const { held, debits } = await accountOf(bindings, caller.tenant).balance()
+    expect([held, debits]).toEqual([0, 200_000])
+  })
+
+  it('in the middle of a step takes the step again, and nothing runs twice', async () => {
+    upstream.node.faults.push('hangs_after')
+    const job = await caller.create({ seed: 1 })
+    await vi.waitFor(() => expect(upstream.node.executions.size).toBe(1), patience)
+    await abortAllDurableObjects()
+    expect((await read(job)).status).toBe('queued')
+    await runDurableObjectAlarm(generation(job))
+    await ended(job)
+    expect([upstream.node.creates(), [...upstream.node.executions.values()]]).toEqual([2, [1]])
+  })
+})
