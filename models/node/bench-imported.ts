@@ -35,7 +35,7 @@ const gemmSeconds = 2
 export async function benchImported(id: string, options: ImportedBenchOptions): Promise<Record<string, number>> {
   const { signal, show, size, frames } = options
   const timed = timedBackend(nodeBackend())
-  const imported = await loadImported(id, timed.backend, { text: async () => randomText(width) })
+  const imported = await loadImported(id, { text: async () => randomText(width) })
   if (imported === undefined) throw new GenerationError('not_found', `model: got ${id}, allowed are imported models`)
   const { card, model } = imported
   const width = model.denoiser.config.textWidth

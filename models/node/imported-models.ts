@@ -6,12 +6,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { distilledPlans } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
-import type { Backend } from '../pipeline/backend.ts'
 import {
   type CheckpointModel,
   type CheckpointPart,
@@ -48,7 +47,6 @@ export interface LoadOptions {
  */
 export async function loadImported(
   id: string,
-  backend: Backend,
   { folder = importedFolder(), text }: LoadOptions = {},
 ): Promise<ImportedModel | undefined> {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(id)) return undefined
@@ -61,25 +59,32 @@ export async function loadImported(
     id,
     denoiser: partOf<DenoiserKind>(required(id, 'denoiser', denoiser), join(folder, id)),
     decoder: partOf<DecoderKind>(required(id, 'decoder', decoder), join(folder, id)),
-    text: text ?? (await ownText(manifest, join(folder, id), backend)),
+    text: text ?? ownText(manifest, join(folder, id)),
     plan: distilledPlans[manifest.plan],
   }
   requireFit(model)
   return { model, manifest, card: requestCard(model, manifest) }
 }
 
-/** The model's own text encoder and tokenizer. @throws GenerationError model_format where they are missing or not a pair. */
-async function ownText({ id, parts, tokenizer: file }: ImportedManifest, folder: string, backend: Backend) {
+/** The model's own text encoder and tokenizer; the tokenizer is read with the first prompt. @throws GenerationError model_format */
+function ownText({ id, parts, tokenizer: file }: ImportedManifest, folder: string): TextSource {
   const encoder = partOf<'t5'>(required(id, 'text encoder', parts.textEncoder), folder)
   if (file === undefined)
     throw new GenerationError('model_format', `${id}: it has no tokenizer; import its text encoder --as ${id}`)
+  let source: Promise<TextSource> | undefined
+  return async (...prompt) => {
+    source ??= tokenizerOf(id, folder, file, encoder.config.vocabulary).then((read) => localText(encoder, read))
+    return (await source)(...prompt)
+  }
+}
+
+/** @throws GenerationError model_format where it does not belong to the encoder. */
+async function tokenizerOf(id: string, folder: string, file: ImportedFile, vocabulary: number) {
   const words = await readChecked(folder, file)
   const tokenizer = sentencePiece(JSON.parse(new TextDecoder().decode(words)))
-  if (tokenizer.vocabulary > encoder.config.vocabulary) {
-    const sizes = `${tokenizer.vocabulary} tokens, its text encoder ${encoder.config.vocabulary}`
-    throw new GenerationError('model_format', `${id}: its tokenizer has ${sizes}; import the two that belong together`)
-  }
-  return localText(encoder, tokenizer, backend)
+  if (tokenizer.vocabulary <= vocabulary) return tokenizer
+  const sizes = `${tokenizer.vocabulary} tokens, its text encoder ${vocabulary}`
+  throw new GenerationError('model_format', `${id}: its tokenizer has ${sizes}; import the two that belong together`)
 }
 
 function required(id: string, slot: string, part: ImportedPart | undefined): ImportedPart {
@@ -141,6 +146,14 @@ function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
   }
   if (plan.prediction !== 'flow')
     throw new GenerationError('model_format', `${id}: its plan predicts ${plan.prediction}, ${denoiser.kind} flow`)
+}
+
+/** Names of the folders that hold a manifest. */
+export async function importedIds(folder = importedFolder()): Promise<string[]> {
+  const inside = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const ids = inside.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  const held = await Promise.all(ids.map((id) => stat(join(folder, id, 'manifest.json')).catch(() => undefined)))
+  return ids.filter((_, index) => held[index] !== undefined).sort()
 }
 
 /** One hash for all files of a model, in the order of its parts. */
