@@ -1,7 +1,7 @@
 /**
  * The vitest projects of a real browser: a system Chromium with a software GPU, or nothing where there is none.
  *
- * Serves the runtime, and a toy model under /models/, as a deployment would. Flags: WebGPU on SwiftShader.
+ * Serves the runtime and a toy model under /models/, as a deployment would, and golden files where there are any. Flags: WebGPU on SwiftShader.
  */
 
 import { execFile } from 'node:child_process'
@@ -12,8 +12,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { defineBrowserCommand, playwright } from '@vitest/browser-playwright'
 import type { TestProjectInlineConfiguration } from 'vitest/config'
-import { isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
+import { type Assets, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
 import { faultyDownloads } from './faulty-downloads.ts'
+import { goldenAssets } from './golden/files.ts'
 import { toyAssets } from './toy-assets.ts'
 
 export const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -47,12 +48,13 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
 /** @param groupOrder projects run one after another: each wants the whole machine. */
 function inChromium(name: string, include: string, groupOrder: number): TestProjectInlineConfiguration {
   return {
-    plugins: [zoetropeAssets({ more: toyAssets }), faultyDownloads(toyAssets)],
+    plugins: [zoetropeAssets({ more: testAssets }), faultyDownloads(toyAssets)],
     server: { headers: isolationHeaders },
     // Found late they would reload the page in the middle of a test.
     optimizeDeps: { include: ['valibot', 'mediabunny'] },
     test: {
       name,
+      provide: { report: Boolean(process.env.ZOETROPE_REPORT) },
       include: [include],
       testTimeout: 180_000,
       sequence: { groupOrder },
@@ -73,6 +75,9 @@ function inChromium(name: string, include: string, groupOrder: number): TestProj
     },
   }
 }
+
+/** What pages may ask for beside the runtime. */
+const testAssets = async (): Promise<Assets> => new Map([...(await toyAssets()), ...goldenAssets()])
 
 /** What ffprobe reads in a file given as base64. */
 const ffprobe = defineBrowserCommand(async (_context, base64: string, extension: string) => {

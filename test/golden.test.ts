@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { evaluate } from '../models/graph/evaluate.ts'
@@ -7,38 +7,25 @@ import { wasmBackend } from '../models/node/backend-wasm.ts'
 import { encode } from '../models/onnx/encode.ts'
 import { lower } from '../models/onnx/lower.ts'
 import type { Backend } from '../models/pipeline/backend.ts'
-import { type GoldenCase, goldenCase } from './golden/networks.ts'
-import { root } from './sources.ts'
+import { goldenFiles, goldenFolder } from './golden/files.ts'
+import { type GoldenCase, goldenCase, goldenError } from './golden/networks.ts'
 
-/** CI and every checkout have a copy of the shared folder beside them. */
-const goldenFolder = process.env.ZOETROPE_GOLDEN ?? join(root, '../shared/golden')
-
-const here = existsSync(goldenFolder)
-const files = here ? readdirSync(goldenFolder).filter((file) => file.endsWith('.safetensors')) : []
+const files = goldenFiles()
+const here = files.length > 0
 const cases = files
-  .sort()
   .map((file) => [file, goldenCase(readFileSync(join(goldenFolder, file)))] as const)
   .filter((each): each is readonly [string, GoldenCase] => each[1] !== undefined)
 
 const backends: readonly Backend[] = [nodeBackend({ threads: 1 }), wasmBackend()]
 
-/** The largest difference relative to the largest number wanted. */
-function errorOf(got: ArrayLike<number>, wanted: Float32Array): number {
-  expect(got.length).toBe(wanted.length)
-  const scale = Math.max(...wanted.map(Math.abs))
-  return (
-    wanted.reduce((worst, value, index) => Math.max(worst, Math.abs(value - (got[index] ?? Number.NaN))), 0) / scale
-  )
-}
-
 async function errorOn(backend: Backend, { graph, feeds, stored, weights, expected }: GoldenCase): Promise<number> {
   await using session = await backend.load({ model: encode(lower(graph, { stored })), weights })
-  return errorOf((await session.run(feeds)).out?.data ?? [], expected)
+  return goldenError((await session.run(feeds)).out?.data ?? [], expected)
 }
 
 function errorOfEvaluator({ graph, feeds, parameters, expected }: GoldenCase): number {
   const inputs = Object.fromEntries(Object.entries(feeds).map(([name, { data }]) => [name, data]))
-  return errorOf(evaluate(graph, { inputs, parameters }).out?.data ?? [], expected)
+  return goldenError(evaluate(graph, { inputs, parameters }).out?.data ?? [], expected)
 }
 
 describe.runIf(here)('every golden network', () => {

@@ -1,6 +1,6 @@
 /** From checkpoints of random weights to a video, through the command line alone. */
 
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -52,10 +52,13 @@ const families = [
 
 describe.each(families)('a model imported as $id', ({ id, files, size, frames }) => {
   const run = (...words: readonly string[]) => main(words)
-  let said = ''
+  let [said, emitted] = ['', '']
   beforeEach(() => {
-    said = ''
-    vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+    ;[said, emitted] = ['', '']
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      emitted += text
+      return true
+    })
     vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
       said += text
       return true
@@ -88,6 +91,23 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames })
     const [first, again, other] = [await make('3', 'a.gif'), await make('3', 'b.gif'), await make('4', 'c.gif')]
     expect(again.equals(first)).toBe(true)
     expect(other.equals(first)).toBe(false)
+  }, 240_000)
+
+  it('is measured without its text encoder: one step, and the decoding of its latents', async () => {
+    const [own, mute] = [join(folder, 'models', id), join(folder, 'models', `${id}-mute`)]
+    await cp(own, mute, { recursive: true })
+    const {
+      parts,
+      tokenizer: _,
+      ...rest
+    } = readManifest(JSON.parse(await readFile(join(own, 'manifest.json'), 'utf8')))
+    const left = { ...rest, id: `${id}-mute`, parts: { ...parts, textEncoder: undefined } }
+    await writeFile(join(mute, 'manifest.json'), JSON.stringify(left))
+    const words = ['--model', `${id}-mute`, '--size', size, '--frames', String(frames), '--json']
+    expect([await run('bench', ...words), said]).toEqual([0, expect.any(String)])
+    const figures = JSON.parse(emitted) as Record<string, number>
+    expect(Object.values(figures).every((value) => Number.isFinite(value) && value > 0)).toBe(true)
+    expect(figures.step_ratio).toBeCloseTo((figures.step_gflops as number) / (figures.step_gemm_gflops as number), 9)
   }, 240_000)
 
   it('refuses weights of which one byte was changed', async () => {

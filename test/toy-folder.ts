@@ -18,13 +18,15 @@ export interface ToyOptions {
 export interface ToyFolders {
   readonly cards: string
   readonly weights: string
+  /** Where imported models would be. */
+  readonly imported: string
   readonly card: ModelCard
 }
 
 /** Writes the model below `place`. */
 export async function toyFolder(place: string, options: ToyOptions = {}): Promise<ToyFolders> {
   const { id = 'zt-toy', guided = false, sampler = 'ddim' } = options
-  const folders = { cards: join(place, 'cards/'), weights: join(place, 'weights/') }
+  const folders = { cards: join(place, 'cards/'), weights: join(place, 'weights/'), imported: join(place, 'imported/') }
   await Promise.all(Object.values(folders).map((folder) => mkdir(folder, { recursive: true })))
   const { card, files } = await toyModel({ id, guided, parameters: { ...parameters, sampler } })
   for (const [file, bytes] of Object.entries(files)) await writeFile(join(folders.weights, file), bytes)

@@ -6,13 +6,18 @@
  */
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { distilledPlans } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
-import type { Backend } from '../pipeline/backend.ts'
-import { type CheckpointModel, type CheckpointPart, stepsOf, type WeightFiles } from '../pipeline/checkpoint.ts'
+import {
+  type CheckpointModel,
+  type CheckpointPart,
+  stepsOf,
+  type TextSource,
+  type WeightFiles,
+} from '../pipeline/checkpoint.ts'
 import type { DecoderKind } from '../pipeline/decoders.ts'
 import { type DenoiserKind, denoisers } from '../pipeline/denoisers.ts'
 import { localText } from '../pipeline/text-source.ts'
@@ -30,42 +35,61 @@ export interface ImportedModel {
   readonly card: ModelCard
 }
 
+export interface LoadOptions {
+  readonly folder?: string
+  /** Embeddings from elsewhere; the model then needs no text encoder. */
+  readonly text?: TextSource
+}
+
 /**
  * An imported model whose parts are all there, or undefined where none has this name.
  * @throws GenerationError model_format naming the part that is missing.
  */
 export async function loadImported(
   id: string,
-  backend: Backend,
-  folder = importedFolder(),
+  { folder = importedFolder(), text }: LoadOptions = {},
 ): Promise<ImportedModel | undefined> {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(id)) return undefined
   const manifest = await loadManifest(folder, id)
   if (manifest === undefined) return undefined
-  const { denoiser, textEncoder, decoder } = manifest.parts
-  const part = <K extends PartKind>(slot: string, given: ImportedPart | undefined) => {
-    if (given === undefined)
-      throw new GenerationError('model_format', `${id}: it has no ${slot}; import one --as ${id}`)
-    return partOf<K>(given, join(folder, id))
-  }
-  if (manifest.tokenizer === undefined || manifest.plan === undefined)
-    throw new GenerationError('model_format', `${id}: it has no tokenizer or plan; import its text encoder --as ${id}`)
-  const words = await readChecked(join(folder, id), manifest.tokenizer)
-  const tokenizer = sentencePiece(JSON.parse(new TextDecoder().decode(words)))
-  const encoder = part<'t5'>('text encoder', textEncoder)
-  if (tokenizer.vocabulary > encoder.config.vocabulary) {
-    const sizes = `${tokenizer.vocabulary} tokens, its text encoder ${encoder.config.vocabulary}`
-    throw new GenerationError('model_format', `${id}: its tokenizer has ${sizes}; import the two that belong together`)
-  }
+  const { denoiser, decoder } = manifest.parts
+  if (manifest.plan === undefined)
+    throw new GenerationError('model_format', `${id}: it has no denoiser; import one --as ${id}`)
   const model: CheckpointModel = {
     id,
-    denoiser: part<DenoiserKind>('denoiser', denoiser),
-    decoder: part<DecoderKind>('decoder', decoder),
-    text: localText(encoder, tokenizer, backend),
+    denoiser: partOf<DenoiserKind>(required(id, 'denoiser', denoiser), join(folder, id)),
+    decoder: partOf<DecoderKind>(required(id, 'decoder', decoder), join(folder, id)),
+    text: text ?? ownText(manifest, join(folder, id)),
     plan: distilledPlans[manifest.plan],
   }
   requireFit(model)
   return { model, manifest, card: requestCard(model, manifest) }
+}
+
+/** The model's own text encoder and tokenizer; the tokenizer is read with the first prompt. @throws GenerationError model_format */
+function ownText({ id, parts, tokenizer: file }: ImportedManifest, folder: string): TextSource {
+  const encoder = partOf<'t5'>(required(id, 'text encoder', parts.textEncoder), folder)
+  if (file === undefined)
+    throw new GenerationError('model_format', `${id}: it has no tokenizer; import its text encoder --as ${id}`)
+  let source: Promise<TextSource> | undefined
+  return async (...prompt) => {
+    source ??= tokenizerOf(id, folder, file, encoder.config.vocabulary).then((read) => localText(encoder, read))
+    return (await source)(...prompt)
+  }
+}
+
+/** @throws GenerationError model_format where it does not belong to the encoder. */
+async function tokenizerOf(id: string, folder: string, file: ImportedFile, vocabulary: number) {
+  const words = await readChecked(folder, file)
+  const tokenizer = sentencePiece(JSON.parse(new TextDecoder().decode(words)))
+  if (tokenizer.vocabulary <= vocabulary) return tokenizer
+  const sizes = `${tokenizer.vocabulary} tokens, its text encoder ${vocabulary}`
+  throw new GenerationError('model_format', `${id}: its tokenizer has ${sizes}; import the two that belong together`)
+}
+
+function required(id: string, slot: string, part: ImportedPart | undefined): ImportedPart {
+  if (part === undefined) throw new GenerationError('model_format', `${id}: it has no ${slot}; import one --as ${id}`)
+  return part
 }
 
 function partOf<K extends PartKind>(part: ImportedPart, folder: string): CheckpointPart<K> {
@@ -122,6 +146,14 @@ function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
   }
   if (plan.prediction !== 'flow')
     throw new GenerationError('model_format', `${id}: its plan predicts ${plan.prediction}, ${denoiser.kind} flow`)
+}
+
+/** Names of the folders that hold a manifest. */
+export async function importedIds(folder = importedFolder()): Promise<string[]> {
+  const inside = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const ids = inside.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  const held = await Promise.all(ids.map((id) => stat(join(folder, id, 'manifest.json')).catch(() => undefined)))
+  return ids.filter((_, index) => held[index] !== undefined).sort()
 }
 
 /** One hash for all files of a model, in the order of its parts. */

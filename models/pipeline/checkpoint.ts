@@ -55,8 +55,11 @@ export interface PromptEmbeddings {
   readonly truncated: boolean
 }
 
-/** @param limit the most tokens that the denoiser reads. */
-export type TextSource = (prompt: string, limit: number) => Promise<PromptEmbeddings>
+/**
+ * @param limit the most tokens that the denoiser reads.
+ * @param backend where an encoder may run, if there is one here.
+ */
+export type TextSource = (prompt: string, limit: number, backend: Backend) => Promise<PromptEmbeddings>
 
 export interface CheckpointModel {
   readonly id: string
@@ -72,16 +75,17 @@ type Event = Unnumbered<FramesEvent>
 export function checkpointRunner(model: CheckpointModel, backend: Backend): SplitRunner {
   const sessions = sessionCache(backend, 4)
   return {
-    generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
-    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, request, signal, sessions }, split)),
-    decode: (request, latents, signal) => numbered(decode({ model, request, signal, sessions }, latents)),
-    embed: (texts) => embed(model, texts),
+    generate: (request, signal) => numbered(run({ model, backend, request, signal, sessions })),
+    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, backend, request, signal, sessions }, split)),
+    decode: (request, latents, signal) => numbered(decode({ model, backend, request, signal, sessions }, latents)),
+    embed: (texts) => embed(model, backend, texts),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
 }
 
 interface Run {
   readonly model: CheckpointModel
+  readonly backend: Backend
   readonly request: EffectiveRequest
   readonly signal: AbortSignal
   readonly sessions: SessionCache
@@ -94,9 +98,9 @@ async function* run(context: Run): AsyncGenerator<Event, void> {
 }
 
 async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Latents> {
-  const { model, request } = context
+  const { model, request, backend } = context
   const shape = checkpointShape(model, request)
-  const text = await model.text(request.prompt, textLimitOf(model))
+  const text = await model.text(request.prompt, textLimitOf(model), backend)
   if (text.truncated) {
     const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
     yield { type: 'warning', code: 'prompt_truncated', message }
@@ -108,8 +112,8 @@ const textLimitOf = ({ denoiser: { kind, config } }: CheckpointModel): number =>
   denoisers[kind].textLimit(config as never)
 
 /** Prompts side by side, each padded with zeros to the longest. */
-async function embed(model: CheckpointModel, texts: readonly string[]): Promise<Embeddings> {
-  const each = await Promise.all(texts.map((text) => model.text(text, textLimitOf(model))))
+async function embed(model: CheckpointModel, backend: Backend, texts: readonly string[]): Promise<Embeddings> {
+  const each = await Promise.all(texts.map((text) => model.text(text, textLimitOf(model), backend)))
   const length = Math.max(...each.map(({ count }) => count))
   const width = each[0]?.width ?? 0
   const data = new Float32Array(texts.length * length * width)

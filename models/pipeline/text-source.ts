@@ -12,9 +12,9 @@ import type { Backend } from './backend.ts'
 import { type CheckpointPart, type PromptEmbeddings, sourceOf, type TextSource } from './checkpoint.ts'
 
 /** Encodes here. Prompts asked for again are not encoded again. */
-export function localText(part: CheckpointPart<'t5'>, tokenizer: PromptTokenizer, backend: Backend): TextSource {
+export function localText(part: CheckpointPart<'t5'>, tokenizer: PromptTokenizer): TextSource {
   const known = new Map<string, Promise<PromptEmbeddings>>()
-  return (prompt, limit) => {
+  return (prompt, limit, backend) => {
     const key = `${limit} ${prompt}`
     const kept = known.get(key)
     if (kept !== undefined) return kept

@@ -22,7 +22,9 @@ export function fromFloat16(halves: Uint16Array): Float32Array {
 
 /** bfloat16 bit patterns as float32, exactly. */
 export function fromBfloat16(halves: Uint16Array): Float32Array {
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer)
+  const words = new Uint32Array(halves.length)
+  for (let index = 0; index < halves.length; index++) words[index] = (halves[index] as number) << 16
+  return new Float32Array(words.buffer)
 }
 
 function halfOf(value: number): number {

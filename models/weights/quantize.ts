@@ -31,12 +31,13 @@ export function quantizeBlocks(values: Float32Array, bits: BlockBits): Blocks {
   const count = values.length / blockLength
   if (!Number.isInteger(count))
     throw new RangeError(`blocks: got ${values.length} weights, allowed are multiples of ${blockLength}`)
-  const peaks = Float32Array.from({ length: count }, (_, block) => peakOf(values, block * blockLength))
-  const scales = toFloat16(peaks.map((peak) => peak / -(2 ** (bits - 1))))
+  const lowest = new Float32Array(count)
+  for (let block = 0; block < count; block++) lowest[block] = peakOf(values, block * blockLength) / -(2 ** (bits - 1))
+  const scales = toFloat16(lowest)
   const steps = fromFloat16(scales)
   const data = new Uint8Array((values.length * bits) / 8)
   for (let index = 0; index < values.length; index++) {
-    const number = numberOf(values[index] as number, steps[Math.floor(index / blockLength)] as number, bits)
+    const number = numberOf(values[index] as number, steps[(index / blockLength) | 0] as number, bits)
     if (bits === 8) data[index] = number
     else data[index >> 1] = (data[index >> 1] as number) | (index % 2 === 0 ? number : number << 4)
   }
@@ -46,10 +47,13 @@ export function quantizeBlocks(values: Float32Array, bits: BlockBits): Blocks {
 /** The weights that blocks stand for. */
 export function dequantizeBlocks({ bits, data, scales }: Blocks): Float32Array {
   const steps = fromFloat16(scales)
-  return Float32Array.from({ length: steps.length * blockLength }, (_, index) => {
+  const values = new Float32Array(steps.length * blockLength)
+  const middle = 2 ** (bits - 1)
+  for (let index = 0; index < values.length; index++) {
     const number = bits === 8 ? (data[index] as number) : ((data[index >> 1] as number) >> ((index % 2) * 4)) & 15
-    return (number - 2 ** (bits - 1)) * (steps[Math.floor(index / blockLength)] as number)
-  })
+    values[index] = (number - middle) * (steps[(index / blockLength) | 0] as number)
+  }
+  return values
 }
 
 /** The value of largest magnitude in a block, with its sign. */

@@ -95,17 +95,17 @@ export function drawnParameters({ parameters }: Graph): Record<string, Float32Ar
 
 const table = gaussian(11, 0, 0, 2 ** 20)
 
-/** A tensor's numbers, at most a million at a time; scaled so that signals keep their size. */
+/** A tensor's numbers, at most a million at a time; scaled so that signals keep their size. Millions repeat. */
 function* numbers({ name, shape }: ParameterDescription, dtype: Wire): Generator<Uint8Array> {
   const [middle, spread] = place(name, shape)
   const size = sizeOf(shape)
   const seed = [...name].reduce((hash, letter) => (hash * 31 + letter.charCodeAt(0)) % table.length, 7)
-  for (let done = 0; done < size; done += table.length) {
-    const values = new Float32Array(Math.min(table.length, size - done))
-    for (let index = 0; index < values.length; index++)
-      values[index] = middle + spread * (table[(index + seed) % table.length] as number)
-    yield new Uint8Array(dtype === 'F32' ? values.buffer : bfloat16(values).buffer)
-  }
+  const values = new Float32Array(Math.min(table.length, size))
+  for (let index = 0; index < values.length; index++)
+    values[index] = middle + spread * (table[(index + seed) % table.length] as number)
+  const bytes = new Uint8Array(dtype === 'F32' ? values.buffer : bfloat16(values).buffer)
+  const each = bytes.length / values.length
+  for (let done = 0; done < size; done += values.length) yield bytes.subarray(0, each * (size - done))
 }
 
 function place(name: string, shape: readonly number[]): readonly [middle: number, spread: number] {
@@ -121,7 +121,12 @@ function place(name: string, shape: readonly number[]): readonly [middle: number
 
 function bfloat16(values: Float32Array): Uint16Array {
   const words = new Uint32Array(values.buffer)
-  return Uint16Array.from(words, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16)
+  const halves = new Uint16Array(words.length)
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index] as number
+    halves[index] = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16
+  }
+  return halves
 }
 
 /** The authors' name of one of our parameters: the other direction of weights/rename.ts, written independently. */

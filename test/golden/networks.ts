@@ -85,6 +85,19 @@ export function goldenCase(bytes: Uint8Array): GoldenCase | undefined {
   }
 }
 
+/** The largest difference relative to the largest number wanted; not a number where the lengths differ. */
+export function goldenError(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  if (got.length !== wanted.length) return Number.NaN
+  let [worst, scale] = [0, 0]
+  for (let index = 0; index < wanted.length; index++) {
+    const [a, b] = [got[index] as number, wanted[index] as number]
+    // Math.max hands a NaN on.
+    worst = Math.max(worst, Math.abs(a - b))
+    scale = Math.max(scale, Math.abs(b))
+  }
+  return worst / scale
+}
+
 function locate(file: SafetensorsFile, kind: PartKind, prefix: string): (name: string) => string {
   const lead = `w.${prefix}`
   const own = [...file.entries.keys()].filter((name) => name.startsWith(lead))

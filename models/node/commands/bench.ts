@@ -5,10 +5,7 @@
 import { effectiveRequest } from '../../../shared/generation.ts'
 import { gaussian } from '../../../shared/random.ts'
 import { flopsOf } from '../../graph/cost.ts'
-import { input, sizeOf, trace } from '../../graph/graph.ts'
-import { matmul } from '../../graph/ops.ts'
-import { encode } from '../../onnx/encode.ts'
-import { lower } from '../../onnx/lower.ts'
+import { sizeOf, trace } from '../../graph/graph.ts'
 import type { HostTensor, Session } from '../../pipeline/backend.ts'
 import { compileStep, stepGraph } from '../../pipeline/compile.ts'
 import type { Model } from '../../pipeline/model.ts'
@@ -16,8 +13,10 @@ import { initialize } from '../../train/initialize.ts'
 import { denoiserObjective } from '../../train/objectives.ts'
 import { trainer, trainingGraph } from '../../train/trainer.ts'
 import { nodeBackend } from '../backend.ts'
+import { benchImported } from '../bench-imported.ts'
 import type { Command, Surroundings } from '../command.ts'
-import { defaultModel, loadCard, loadModel } from '../models.ts'
+import { gemmRate } from '../machine-rate.ts'
+import { defaultModel, loadCard, loadModel, modelIds } from '../models.ts'
 import { optimizersOf } from '../optimizers.ts'
 import { collect } from './generate.ts'
 
@@ -26,11 +25,15 @@ export const benchCommand: Command = {
   usage: '[options]',
   options: {
     model: { kind: 'text', value: 'ID', help: `which model (${defaultModel})` },
-    batch: { kind: 'number', value: 'N', help: 'clips in the training step (40)' },
+    batch: { kind: 'number', value: 'N', help: 'clips in the training step (40); not for imported models' },
+    size: { kind: 'text', value: 'WxH', help: 'pixels of the clip of an imported model' },
+    frames: { kind: 'number', value: 'N', help: 'frames of the clip of an imported model' },
   },
   run: async (given, surroundings) => {
-    const model = await loadModel(await loadCard(given.text('model') ?? defaultModel))
-    const figures = await measure(model, given.number('batch') ?? 40, surroundings)
+    const id = given.text('model') ?? defaultModel
+    const figures = (await modelIds()).includes(id)
+      ? await measure(await loadModel(await loadCard(id)), given.number('batch') ?? 40, surroundings)
+      : await benchImported(id, { size: given.text('size'), frames: given.number('frames'), ...surroundings })
     for (const [name, value] of Object.entries(figures))
       surroundings.say(`${name.padEnd(28)} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
     surroundings.emit(figures)
@@ -42,12 +45,12 @@ const clipOf = ({ denoiser }: Model) => ({ channels: denoiser.channels, frames: 
 
 async function measure(model: Model, batch: number, { show, signal }: Surroundings): Promise<Record<string, number>> {
   show('matrix product')
-  const before = await gemmRate()
+  const before = await gemmRate(1)
   show('inference step')
   const inference = await inferenceRate(model)
   show('training step')
   const training = await trainingRate(model, batch)
-  const gemm = Math.max(before, await gemmRate())
+  const gemm = Math.max(before.best, (await gemmRate(1)).best)
   show('first clip')
   const start = performance.now()
   const request = effectiveRequest({ prompt: 'a blue bird flies left over the sea', seed: 7 }, model.card, 7)
@@ -66,19 +69,6 @@ async function measure(model: Model, batch: number, { show, signal }: Surroundin
     first_clip_ms: performance.now() - start,
     weight_bytes: Object.values(model.card.weights).reduce((total, { bytes }) => total + bytes, 0),
   }
-}
-
-/** GFLOP/s of one product 1024³ in float32. */
-async function gemmRate(): Promise<number> {
-  const graph = trace(() => ({ out: matmul(input('a', [1024, 1024]), input('b', [1024, 1024])) }))
-  await using session = await nodeBackend().load({ model: encode(lower(graph)) })
-  const square = (stream: number): HostTensor => ({
-    dtype: 'float32',
-    shape: [1024, 1024],
-    data: gaussian(1, stream, 0, 1024 * 1024),
-  })
-  const ms = await bestOf(session, { a: square(0), b: square(1) }, 30)
-  return (2 * 1024 ** 3) / ms / 1e6
 }
 
 async function inferenceRate(model: Model) {

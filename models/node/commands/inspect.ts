@@ -7,24 +7,20 @@
 
 import { type DistilledPlanName, distilledPlans } from '../../../shared/distilled.ts'
 import { GenerationError } from '../../../shared/errors.ts'
-import { input, trace } from '../../graph/graph.ts'
-import * as op from '../../graph/ops.ts'
 import { ltxDitSizes } from '../../networks/ltx-dit.ts'
 import { ltxVaeDecoderSizes } from '../../networks/ltx-vae-decoder.ts'
 import { t5Sizes } from '../../networks/t5.ts'
 import { taehvDecoderSizes } from '../../networks/taehv-decoder.ts'
 import { wanDitSizes } from '../../networks/wan-dit.ts'
-import { encode } from '../../onnx/encode.ts'
-import { lower } from '../../onnx/lower.ts'
 import type { DecoderKind } from '../../pipeline/decoders.ts'
 import { type DenoiserKind, denoisers } from '../../pipeline/denoisers.ts'
 import { type EstimateOptions, estimate, type PartEstimate, type SizedPart } from '../../pipeline/estimate.ts'
 import type { ImportedPart } from '../../weights/manifest.ts'
 import { type PartConfigs, parts } from '../../weights/parts.ts'
 import type { PartKind } from '../../weights/rename.ts'
-import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { importedFolder, loadManifest } from '../import.ts'
+import { gemmRate } from '../machine-rate.ts'
 
 type Described = Pick<EstimateOptions, 'denoiser' | 'decoder' | 'textEncoder' | 'plan'>
 
@@ -80,7 +76,7 @@ async function inspect(given: Arguments, { say, emit }: Surroundings): Promise<v
   const video = { frames: given.number('frames') ?? 33, height, width }
   const fps = denoisers[described.denoiser.kind].defaultFps
   const { parts: sized, flops } = estimate({ ...described, video, fps, tokens: given.number('tokens') ?? 128 })
-  const rate = given.number('rate') ?? (await measuredRate())
+  const rate = given.number('rate') ?? (await gemmRate(0.3)).best
   const seconds = flops / (rate * 1e9)
   say(`${name} at ${width}x${height}, ${video.frames} frames`)
   for (const part of sized) describe(part, say)
@@ -121,22 +117,6 @@ const sizedPart = <K extends PartKind>({ kind, config }: ImportedPart): SizedPar
   kind: kind as K,
   config: config as unknown as PartConfigs[K],
 })
-
-/** GFLOP/s of a product of two 1024² matrices, the better of three. */
-async function measuredRate(): Promise<number> {
-  const side = 1024
-  const graph = trace(() => ({ out: op.matmul(input('a', [side, side]), input('b', [side, side])) }))
-  await using session = await nodeBackend().load({ model: encode(lower(graph)) })
-  const matrix = { dtype: 'float32', shape: [side, side], data: new Float32Array(side * side).fill(0.5) } as const
-  let best = 0
-  for (let run = 0; run < 4; run++) {
-    const began = performance.now()
-    await session.run({ a: matrix, b: matrix })
-    const rate = (2 * side ** 3) / (performance.now() - began) / 1e6
-    if (run > 0) best = Math.max(best, rate)
-  }
-  return best
-}
 
 function sizeOf(text: string): readonly [number, number] {
   const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(text) ?? []

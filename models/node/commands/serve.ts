@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type NodeBackendOptions, nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
-import { releasedFolders } from '../serve/catalog.ts'
+import { type Folders, releasedFolders } from '../serve/catalog.ts'
 import { type NodeOptions, startNode } from '../serve/serve.ts'
 
 export const defaultNodePort = 8788
@@ -28,8 +28,8 @@ export const serveCommand: Command = {
     slots: { kind: 'number', value: 'N', help: 'predictions that run at once (1)' },
     queue: { kind: 'number', value: 'N', help: 'predictions that may wait (16)' },
     token: { kind: 'text', value: 'TOKEN', help: `bearer token; else ${tokenVariable}, else made up and shown` },
-    models: { kind: 'text', value: 'ID,…', help: 'which models (all that are released)' },
-    folder: { kind: 'text', value: 'DIR', help: 'where cards/ and weights/ are (those of this package)' },
+    models: { kind: 'text', value: 'ID,…', help: 'which models (all that are released or imported)' },
+    folder: { kind: 'text', value: 'DIR', help: 'where cards/, weights/ and imported/ are (those of this package)' },
     provider: { kind: 'text', value: 'NAME', help: `execution provider: ${providers.join(', ')} (cpu)` },
     threads: { kind: 'number', value: 'N', help: 'threads inside one operator (the cores divided by the slots)' },
     'allow-hosts': { kind: 'text', value: 'NAME,…', help: 'names besides loopback that requests may call it by' },
@@ -62,8 +62,7 @@ function optionsOf(given: Arguments): Omit<NodeOptions, 'token'> {
   }
   const folder = given.text('folder')
   const models = listOf(given.text('models'))
-  const folders =
-    folder === undefined ? releasedFolders : { cards: join(folder, 'cards/'), weights: join(folder, 'weights/') }
+  const folders = folder === undefined ? releasedFolders() : foldersIn(folder)
   return {
     backend: nodeBackend(backendOptions(given)),
     host: given.text('host') ?? '127.0.0.1',
@@ -76,6 +75,12 @@ function optionsOf(given: Arguments): Omit<NodeOptions, 'token'> {
     ...(models === undefined ? {} : { models }),
   }
 }
+
+const foldersIn = (folder: string): Folders => ({
+  cards: join(folder, 'cards/'),
+  weights: join(folder, 'weights/'),
+  imported: join(folder, 'imported/'),
+})
 
 function backendOptions(given: Arguments): NodeBackendOptions {
   const name = given.text('provider') ?? 'cpu'

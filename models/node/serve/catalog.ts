@@ -1,26 +1,21 @@
 /**
  * The models a node serves: cards read at the start, weights at the first use, under names the stock client can say.
  *
- * A model is `zoetrope/ID`; its version is the hash of its card, which holds the hashes of its weights.
+ * A model is `zoetrope/ID`; its version is the hash of its card and of its weights. Imported models stand beside released ones.
  */
 
 import { createHash } from 'node:crypto'
 import { GenerationError } from '../../../shared/errors.ts'
-import type { ModelCard } from '../../../shared/manifest.ts'
-import { autoencoderSizes } from '../../networks/autoencoder.ts'
-import type { Model } from '../../pipeline/model.ts'
-import { cardsFolder, loadCard, loadModel, modelIds, weightsFolder } from '../models.ts'
+import { importedFolder } from '../import.ts'
+import { importedIds } from '../imported-models.ts'
+import { importedModel, type KnownModel, releasedModel } from '../known-model.ts'
+import { cardsFolder, loadCard, modelIds, weightsFolder } from '../models.ts'
 
 export const owner = 'zoetrope'
 
-export interface ServedModel {
-  readonly card: ModelCard
+export interface ServedModel extends KnownModel {
   /** 64 hexadecimal digits. */
   readonly version: string
-  /** Channels of its latents. */
-  readonly channels: number
-  /** Reads and checks the weights, once. */
-  readonly load: () => Promise<Model>
 }
 
 export interface Catalog {
@@ -35,17 +30,27 @@ export interface Catalog {
 export interface Folders {
   readonly cards: string
   readonly weights: string
+  /** Where imported models are. */
+  readonly imported: string
 }
 
-export const releasedFolders: Folders = { cards: cardsFolder, weights: weightsFolder }
+export const releasedFolders = (): Folders => ({
+  cards: cardsFolder,
+  weights: weightsFolder,
+  imported: importedFolder(),
+})
 
 /**
- * Reads the cards of `ids`, or of every model in the folder.
+ * The models of `ids`, or all that are released or imported; an imported one that lacks a part is left out then.
  * @throws GenerationError not_found or model_format.
  */
 export async function readCatalog(folders: Folders, ids?: readonly string[]): Promise<Catalog> {
-  const cards = await Promise.all((ids ?? (await modelIds(folders.cards))).map((id) => loadCard(id, folders.cards)))
-  const models = cards.map((card) => served(card, folders))
+  const released = await modelIds(folders.cards)
+  const read =
+    ids === undefined
+      ? await everyModel(folders, released)
+      : await Promise.all(ids.map((id) => namedModel(folders, released, id)))
+  const models = read.map(served)
   const find = (reference: string) => {
     const [name, version] = reference.replace(/^zoetrope\//, '').split(':') as [string, string | undefined]
     const found = models.find(
@@ -61,29 +66,27 @@ export async function readCatalog(folders: Folders, ids?: readonly string[]): Pr
   return { models, find }
 }
 
-function served(card: ModelCard, { weights }: Folders): ServedModel {
-  const { autoencoder } = card.architecture
-  const size = Object.hasOwn(autoencoderSizes, autoencoder)
-    ? autoencoderSizes[autoencoder as keyof typeof autoencoderSizes]
-    : undefined
-  if (size === undefined) {
-    throw new GenerationError(
-      'model_format',
-      `${card.id}: its autoencoder is ${autoencoder}, which this version has not`,
-    )
-  }
-  let loading: Promise<Model> | undefined
-  return {
-    card,
-    version: createHash('sha256').update(JSON.stringify(card)).digest('hex'),
-    channels: size.channels,
-    load: () => {
-      loading ??= loadModel(card, weights).catch((error: unknown) => {
-        // A file put right must not need a restart.
-        loading = undefined
-        throw error
-      })
-      return loading
-    },
-  }
+const served = (model: KnownModel): ServedModel => ({
+  ...model,
+  version: createHash('sha256')
+    .update(JSON.stringify([model.card, model.weights]))
+    .digest('hex'),
+})
+
+/** Released models first; of two with one name the released one. */
+async function everyModel(folders: Folders, released: readonly string[]): Promise<KnownModel[]> {
+  const others = (await importedIds(folders.imported)).filter((id) => !released.includes(id))
+  const own = released.map(async (id) => releasedModel(await loadCard(id, folders.cards), folders.weights))
+  const imported = others.map((id) => importedModel(id, folders.imported).catch(leftOut))
+  return [...(await Promise.all(own)), ...(await Promise.all(imported)).filter((each) => each !== undefined)]
+}
+
+async function namedModel(folders: Folders, released: readonly string[], id: string): Promise<KnownModel> {
+  const imported = released.includes(id) ? undefined : await importedModel(id, folders.imported)
+  return imported ?? releasedModel(await loadCard(id, folders.cards), folders.weights)
+}
+
+/** What is not whole yet serves nobody; whoever names it hears why. */
+function leftOut(error: unknown): undefined {
+  if (!(error instanceof GenerationError)) throw error
 }

@@ -7,9 +7,9 @@
 import type { EffectiveRequest } from '../../../shared/generation.ts'
 import type { Receipt } from '../../../shared/receipt.ts'
 import type { Backend } from '../../pipeline/backend.ts'
-import { type Embeddings, runner, type SplitRunner } from '../../pipeline/generate.ts'
+import type { Embeddings, SplitRunner } from '../../pipeline/generate.ts'
 import type { Latents, Split } from '../../pipeline/split.ts'
-import { receiptOf } from '../commands/generate.ts'
+import { receiptOf } from '../receipts.ts'
 import type { PixelVideo } from '../video-file.ts'
 import type { ServedModel } from './catalog.ts'
 import { type Clock, timestamp } from './clock.ts'
@@ -40,7 +40,7 @@ export function engine(options: EngineOptions): Engine {
     const key = `${slot} ${model.card.id}`
     const known = runners.get(key)
     if (known !== undefined) return known
-    const fresh = runner(await model.load(), options.backend)
+    const fresh = await model.open(options.backend)
     runners.set(key, fresh)
     return fresh
   }
@@ -200,14 +200,14 @@ function factsOf(
     envelope:
       latents === undefined
         ? null
-        : envelopeOf(model.card, request, latents, { bytes, dtype, now, expiresAt: file.expiresAt }),
+        : envelopeOf(model, request, latents, { bytes, dtype, now, expiresAt: file.expiresAt }),
   }
 }
 
 /** The receipt of all outputs; a split run says where its plan was cut. */
 async function receipt(job: Job, backend: Backend, outputs: readonly OutputFacts[]): Promise<Receipt> {
   const { model, request, split } = job
-  const whole = await receiptOf(await model.load(), backend, request, new Uint8Array())
+  const whole = await receiptOf(model, backend, request, new Uint8Array())
   return {
     ...whole,
     inference_source: split.from === undefined ? 'in_cloud' : 'hybrid',

@@ -8,9 +8,7 @@
 import * as v from 'valibot'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type EffectiveRequest, effectiveRequest } from '../../../shared/generation.ts'
-import { latentShape } from '../../../shared/video.ts'
-import { spatialStride, temporalStride } from '../../networks/autoencoder.ts'
-import { planOf } from '../../pipeline/generate.ts'
+import type { SamplerStep } from '../../../shared/sampler.ts'
 import { cuts, type Range, rangeOf, requireFit, type Split } from '../../pipeline/split.ts'
 import type { ServedModel } from './catalog.ts'
 import { type FileStore, fileIdOf } from './files.ts'
@@ -59,15 +57,19 @@ export function readJob(model: ServedModel, input: unknown, files: FileStore, se
   requireFormat(request.output_format)
   const split = splitOf(model, request, own, files)
   // Refused now rather than after the prediction has been accepted.
-  const { start, stop } = rangeOf(planOf(request), split)
-  const keep = keptStep(own.keep_step, { start, stop }, request)
+  const { start, stop } = rangeOf(model.rows(request), split)
+  const keep = keptStep(own.keep_step, { start, stop }, model.rows(request))
   return { model, request, split, ...keep, latentDType: own.latent_dtype ?? 'f32' }
 }
 
 /** The step to keep latents of: one where the plan may be cut, within the run. */
-function keptStep(step: number | undefined, { start, stop }: Range, request: EffectiveRequest): { keepStep?: number } {
+function keptStep(
+  step: number | undefined,
+  { start, stop }: Range,
+  rows: readonly SamplerStep[],
+): { keepStep?: number } {
   if (step === undefined) return {}
-  const allowed = cuts(planOf(request)).filter((each) => each > start && each <= stop)
+  const allowed = cuts(rows).filter((each) => each > start && each <= stop)
   if (allowed.includes(step)) return { keepStep: step }
   throw new GenerationError(
     'invalid_parameter',
@@ -140,11 +142,7 @@ function splitOf(model: ServedModel, request: EffectiveRequest, own: OwnFields, 
     )
   }
   const bytes = bytesOf(source, files)
-  const shape = latentShape(
-    { frames: request.num_frames, height: request.height, width: request.width },
-    { temporal: temporalStride, spatial: spatialStride },
-    model.channels,
-  )
+  const shape = model.shape(request)
   if (envelope !== undefined) checkEnvelope(envelope, bytes, { card: model.card, request, shape })
   const data = latentsOf(bytes, envelope?.dtype ?? own.latent_dtype ?? 'f32')
   requireFit(data, shape)

@@ -11,9 +11,9 @@ import { GenerationError } from '../../../shared/errors.ts'
 import type { EffectiveRequest } from '../../../shared/generation.ts'
 import type { ModelCard } from '../../../shared/manifest.ts'
 import type { LatentShape } from '../../../shared/video.ts'
-import { planOf } from '../../pipeline/generate.ts'
 import type { Latents } from '../../pipeline/split.ts'
 import { fromFloat16, toFloat16 } from '../../weights/float16.ts'
+import type { KnownModel } from '../known-model.ts'
 import { timestamp } from './clock.ts'
 
 export const latentDTypes = ['f32', 'f16'] as const
@@ -73,7 +73,7 @@ export interface LatentFileFacts {
 
 /** The facts of latents that leave the node. */
 export function envelopeOf(
-  card: ModelCard,
+  { card, rows }: Pick<KnownModel, 'card' | 'rows'>,
   request: EffectiveRequest,
   { shape, step, steps }: Latents,
   { bytes, dtype, now, expiresAt }: LatentFileFacts,
@@ -88,7 +88,7 @@ export function envelopeOf(
     sha256: sha256(bytes),
     step,
     steps,
-    sigmas: [...planOf(request).map(({ level }) => level.sigma), 0],
+    sigmas: [...rows(request).map(({ level }) => level.sigma), 0],
     scheduler: request.scheduler,
     seed: String(request.seed),
     rng: 'philox4x32-10',

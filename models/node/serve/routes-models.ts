@@ -91,7 +91,7 @@ function readEmbeddingRequest(body: unknown, catalog: Catalog) {
  * The text embeddings [B, L, D] as little-endian bytes. `tokens` tells how many of the L rows belong to each text: their
  * mean is the pooled vector, and the rest is to be masked.
  */
-function embeddingResponse({ card }: ServedModel, { text, tokens }: Embeddings, dtype: TensorDType): Response {
+function embeddingResponse({ card, encoder }: ServedModel, { text, tokens }: Embeddings, dtype: TensorDType): Response {
   const values = text.data as Float32Array
   const { data, scale } = encoded(values, dtype)
   const facts = {
@@ -100,7 +100,7 @@ function embeddingResponse({ card }: ServedModel, { text, tokens }: Embeddings, 
     ...(scale === undefined ? {} : { scale }),
     tokens,
     tokenizer: card.architecture.tokenizer,
-    encoder: card.weights.denoiser.sha256,
+    encoder,
   }
   const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength)
   return new Response(bytes, {

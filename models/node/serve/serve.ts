@@ -64,7 +64,7 @@ export interface RunningNode {
  */
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const { host = '127.0.0.1', port = 0, clock = systemClock, complain = () => {} } = options
-  const catalog = await readCatalog(options.folders ?? releasedFolders, options.models)
+  const catalog = await readCatalog(options.folders ?? releasedFolders(), options.models)
   const files = fileStore({ clock })
   const running = engine({ backend: options.backend, files, clock })
   const places = slots(options.slots ?? 1, options.queue ?? 16)

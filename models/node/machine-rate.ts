@@ -1,0 +1,42 @@
+/**
+ * What this machine does at best: products of two matrices on onnxruntime-node, the measure that rates are held against.
+ */
+
+import { gaussian } from '../../shared/random.ts'
+import { input, trace } from '../graph/graph.ts'
+import { matmul } from '../graph/ops.ts'
+import { encode } from '../onnx/encode.ts'
+import { lower } from '../onnx/lower.ts'
+import type { HostTensor } from '../pipeline/backend.ts'
+import { nodeBackend } from './backend.ts'
+
+export interface MachineRate {
+  /** GFLOP/s of the fastest product. */
+  readonly best: number
+  /** GFLOP/s over all products: less where others use the machine. */
+  readonly mean: number
+}
+
+/** Products of 1024² matrices in float32, one after another for some seconds, after one that is not counted. */
+export async function gemmRate(seconds: number): Promise<MachineRate> {
+  const side = 1024
+  const graph = trace(() => ({ out: matmul(input('a', [side, side]), input('b', [side, side])) }))
+  await using session = await nodeBackend().load({ model: encode(lower(graph)) })
+  const square = (stream: number): HostTensor => ({
+    dtype: 'float32',
+    shape: [side, side],
+    data: gaussian(1, stream, 0, side * side),
+  })
+  const feeds = { a: square(0), b: square(1) }
+  await session.run(feeds)
+  const began = performance.now()
+  let [runs, best] = [0, Number.POSITIVE_INFINITY]
+  while (runs === 0 || performance.now() - began < 1000 * seconds) {
+    const start = performance.now()
+    await session.run(feeds)
+    best = Math.min(best, performance.now() - start)
+    runs++
+  }
+  const flops = 2 * side ** 3
+  return { best: flops / best / 1e6, mean: (flops * runs) / (performance.now() - began) / 1e6 }
+}
