@@ -88,8 +88,7 @@ export function engineThread(
     if (answer.kind === 'event' || answer.kind === 'received') {
       // A call that waits for its turn hears of it by another's news.
       for (const other of open.values()) watch(other, patience.start)
-      const stepping = answer.kind === 'event' && answer.event.type === 'progress' && answer.event.stage === 'denoise'
-      watch(call, stepping ? patience.step : patience.start)
+      watch(call, stepsOn(answer) ? patience.step : patience.start)
       call.queue.push(answer)
       return
     }
@@ -140,6 +139,12 @@ export function engineThread(
     remove: async (model, signal) => void (await answerTo(ask({ kind: 'remove', model }, signal))),
     [Symbol.dispose]: () => end(aborted()),
   }
+}
+
+/** Whether another step comes next; after the last one a decoder is compiled, which may take as long as any start. */
+function stepsOn(answer: Heard): boolean {
+  if (answer.kind !== 'event' || answer.event.type !== 'progress' || answer.event.stage !== 'denoise') return false
+  return answer.event.step !== answer.event.steps
 }
 
 const aborted = () => new GenerationError('aborted', 'engine: its thread was ended; begin again')

@@ -5,8 +5,8 @@
  * goes on from one that is there. One generation at a time. Knows no page and no service.
  */
 
-import { planOf, type Runner } from '../models/pipeline/generate.ts'
-import type { Model } from '../models/pipeline/model.ts'
+import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
+import type { Runner } from '../models/pipeline/generate.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
@@ -22,11 +22,14 @@ import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Se
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
 import { eventQueue } from './queue.ts'
 import { receiptOf, weightsHash } from './receipt.ts'
+import type { Runnable } from './runnable.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
   readonly request: unknown
   readonly seed: number
+  /** The prompt's embeddings, where the model's text encoder is elsewhere. */
+  readonly text?: PromptEmbeddings
 }
 
 /** Object URLs do not expire while their page lives. */
@@ -91,14 +94,14 @@ export function createEngine(options: EngineOptions): Engine {
     remove: async (id, signal) => {
       const { library, store } = await house()
       const card = await library.card(id, signal)
-      for (const { sha256: name } of Object.values(card.weights)) await store.remove(name)
+      for (const { sha256: name } of library.files(card)) await store.remove(name)
     },
   }
 }
 
 async function* generation(
   house: House,
-  { request, seed }: EngineRequest,
+  { request, seed, text }: EngineRequest,
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent> {
   const parsed = parseRequest(request)
@@ -106,6 +109,7 @@ async function* generation(
   // Refused before a byte of weights is fetched.
   const { effective, warnings } = resolveFor(card, parsed, seed)
   yield { type: 'begun', effective, warnings }
+  if (text !== undefined) house.texts.set(effective.prompt, text)
   const seated = yield* seating(house, card, signal)
   const hashes: string[] = []
   const release = await house.turn()
@@ -162,12 +166,13 @@ async function* made(
   const clip: Clip = { frames, width, height, fps, pixels: new Uint8Array(frames * height * width * 3) }
   const key = await checkpointKey(seated.model, request)
   const waiting: EngineEvent[] = []
-  const clock = stepClock(planOf(request).length)
+  const clock = stepClock(seated.model.rows(request).length)
   seated.steps.watch({
     from: await house.checkpoints.load(key),
     onStep: async (checkpoint) => {
       await house.checkpoints.save(key, checkpoint)
-      const preview = seated.preview(checkpoint.estimate, { frames, height, width })
+      const preview = seated.model.preview?.(checkpoint.estimate, { frames, height, width })
+      if (preview === undefined) return
       waiting.push({
         type: 'preview',
         step: checkpoint.step,
@@ -214,7 +219,7 @@ function stepClock(steps: number): (step: number | undefined) => { etaMs?: numbe
 }
 
 /** Everything that decides the latents: the content key without the file's format. */
-async function checkpointKey({ card }: Model, request: EffectiveRequest): Promise<string> {
+async function checkpointKey({ card }: Runnable, request: EffectiveRequest): Promise<string> {
   const weightsSha256 = await weightsHash(card)
   const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
   return contentKey({ ...request, output_format: 'latents' }, key)

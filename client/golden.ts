@@ -7,7 +7,8 @@
  */
 
 import type { Backend, HostTensor, Session } from '../models/pipeline/backend.ts'
-import { compileStep, rowNames } from '../models/pipeline/compile.ts'
+import { type Probe, probeRow } from '../models/pipeline/checkpoint.ts'
+import { compileStep } from '../models/pipeline/compile.ts'
 import type { Model } from '../models/pipeline/model.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { gaussian } from '../shared/random.ts'
@@ -25,10 +26,11 @@ export interface GoldenResult {
 const tolerance = 2e-3
 
 /** Runs the step on both and compares. */
-export async function goldenForward(model: Model, backend: Backend, reference: Backend): Promise<GoldenResult> {
-  const shape: LatentShape = { channels: model.autoencoder.channels, frames: 1, height: 4, width: 4 }
-  const source = compileStep(model, 1, shape, goldenTokens)
-  const feeds = feedsOf(model, shape)
+export async function goldenForward(
+  { source, feeds }: Probe,
+  backend: Backend,
+  reference: Backend,
+): Promise<GoldenResult> {
   await using subject = await backend.load(source)
   const measured = await stepOf(subject, feeds)
   const began = performance.now()
@@ -37,6 +39,12 @@ export async function goldenForward(model: Model, backend: Backend, reference: B
   await using judge = await reference.load(source)
   const relativeError = distance(measured, await stepOf(judge, feeds))
   return { verdict: relativeError <= tolerance ? 'pass' : 'fail', relativeError, milliseconds }
+}
+
+/** The step of one of our own models. */
+export function ownProbe(model: Model): Probe {
+  const shape: LatentShape = { channels: model.autoencoder.channels, frames: 1, height: 4, width: 4 }
+  return { source: compileStep(model, 1, shape, goldenTokens), feeds: feedsOf(model, shape) }
 }
 
 /** @throws GenerationError device_numerics_failed for a failed verdict. */
@@ -81,8 +89,7 @@ function feedsOf({ denoiser }: Model, shape: LatentShape): Record<string, HostTe
     textBias: zeros([1, 1, 1, goldenTokens], goldenTokens),
     previous: zeros(latents, size),
     noise: zeros(latents, size),
-    // Of the row only what makes `next` depend on the network.
-    row: { dtype: 'float32', shape: [rowNames.length], data: Float32Array.of(0.7, -0.7, 1, 0.5, 0.5, 0, 0) },
+    row: probeRow,
     ...(denoiser.guided ? { guidance: normal(4, [1, denoiser.featureWidth]) } : {}),
   }
 }

@@ -5,8 +5,8 @@
  * answered the golden forward. Knows no request.
  */
 
-import { type Runner, runner } from '../models/pipeline/generate.ts'
-import type { Model } from '../models/pipeline/model.ts'
+import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
+import type { Runner } from '../models/pipeline/generate.ts'
 import type { GenerationError } from '../shared/errors.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import { type ExecutionProvider, type WebBackend, webBackend } from './backend.ts'
@@ -14,8 +14,8 @@ import { type CheckpointStore, checkpointStore, type SteppingBackend, stepping }
 import type { ModelState } from './engine.ts'
 import { type GoldenResult, goldenForward, requirePass } from './golden.ts'
 import { type ModelLibrary, modelLibrary } from './models.ts'
-import { type Preview, previewOf } from './preview.ts'
 import { weightsHash } from './receipt.ts'
+import type { Runnable } from './runnable.ts'
 import { buildFor, capabilities, loadRuntime, type OrtModule } from './runtime.ts'
 import { runtimeVersion } from './runtime-files.ts'
 import { openShelf, readFile, type Shelf, writeFile } from './shelf.ts'
@@ -37,6 +37,8 @@ export interface House {
   readonly notes: Shelf
   readonly library: ModelLibrary
   readonly checkpoints: CheckpointStore
+  /** Embeddings that came with requests, by prompt. */
+  readonly texts: Map<string, PromptEmbeddings>
   readonly runtime: () => Promise<OrtModule>
   readonly backend: () => Promise<WebBackend>
   /** The backend runs one generation at a time. */
@@ -46,11 +48,10 @@ export interface House {
 }
 
 export interface Seated {
-  readonly model: Model
+  readonly model: Runnable
   readonly backend: WebBackend
   readonly steps: SteppingBackend
   readonly runner: Runner
-  readonly preview: Preview
 }
 
 export function lazily<T>(make: () => Promise<T>): () => Promise<T> {
@@ -66,12 +67,14 @@ export function lazily<T>(make: () => Promise<T>): () => Promise<T> {
 export async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) => void): Promise<House> {
   const store = createStore({ shelf: await openShelf('zoetrope-weights') })
   const notes = await openShelf('zoetrope-notes')
+  const texts = new Map<string, PromptEmbeddings>()
   const runtime = lazily(() => loadRuntime(buildFor(capabilities()), options.runtimeUrl, options.threads))
   return {
     options,
     store,
     notes,
-    library: modelLibrary(options.modelsUrl, store, notes),
+    library: modelLibrary(options.modelsUrl, store, notes, texts),
+    texts,
     checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
     runtime,
     turn: turns(),
@@ -113,7 +116,7 @@ async function seatAnew(house: House, card: ModelCard, signal: AbortSignal, onPr
   const [model, backend] = await Promise.all([house.library.load(card, signal, onProgress), house.backend()])
   await requireGolden(house, model, backend)
   const steps = stepping(backend)
-  const fresh = { model, backend, steps, runner: runner(model, steps), preview: previewOf(model) }
+  const fresh = { model, backend, steps, runner: model.open(steps) }
   const release = await house.turn()
   await before?.then(
     (old) => old.runner[Symbol.asyncDispose](),
@@ -136,7 +139,7 @@ function turns(): () => Promise<() => void> {
 }
 
 /** Asks once per adapter, model and runtime; wasm is the reference itself. */
-async function requireGolden({ notes, runtime }: House, model: Model, backend: WebBackend): Promise<void> {
+async function requireGolden({ notes, runtime }: House, model: Runnable, backend: WebBackend): Promise<void> {
   if (backend.adapterClass === null) return
   const adapter = backend.adapterClass.replace(/\W+/g, '_')
   const name = `${goldenPrefix(await weightsHash(model.card))}${adapter}-${runtimeVersion}.json`
@@ -145,7 +148,7 @@ async function requireGolden({ notes, runtime }: House, model: Model, backend: W
 
   async function measured(): Promise<GoldenResult> {
     await using reference = await webBackend(await runtime(), 'wasm')
-    const fresh = await goldenForward(model, backend, reference)
+    const fresh = await goldenForward(await model.probe(), backend, reference)
     await writeFile(notes, name, new TextEncoder().encode(JSON.stringify(fresh)))
     return fresh
   }

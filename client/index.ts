@@ -14,12 +14,13 @@ import type { DeviceReport, InferenceMode } from '../shared/request.ts'
 import type { Route } from '../shared/routing.ts'
 import type { ExecutionProvider } from './backend.ts'
 import { probeDevice } from './device.ts'
+import { promptEmbeddings } from './embeddings.ts'
 import type { ModelState } from './engine.ts'
 import { type EngineThread, engineThread } from './engine-thread.ts'
 import type { ClientEvent, VideoRequest } from './events.ts'
 import { type Service, request as send, serviceAt } from './http.ts'
 import { followed, type Job } from './job.ts'
-import { generateLocally, prefetchLocally, type Threads } from './local.ts'
+import { generateLocally, type LocalRun, prefetchLocally, type Threads } from './local.ts'
 import { camelCase, snakeCase } from './names.ts'
 import { followRemotely, generateRemotely, jobAt } from './remote.ts'
 import { nowhere, routeRequest } from './router.ts'
@@ -94,15 +95,18 @@ export function createClient(options: ClientOptions = {}): Client {
       mode === 'only_in_cloud' ? [] : listed(thread(), service !== undefined),
       probeDevice(),
     ])
-    return { mode, route: routeRequest(request, { mode, models, device, cloud: service !== undefined }) }
+    const told = models.find(({ card, standard }) =>
+      request.model === undefined ? standard : card.id === request.model,
+    )
+    return { mode, told, route: routeRequest(request, { mode, models, device, cloud: service !== undefined }) }
   }
   return {
     device: { probe: probeDevice },
     videos: {
       create: async (request, { signal, idempotencyKey = crypto.randomUUID() } = {}) => {
-        const { mode, route } = await routed(request)
+        const { mode, told, route } = await routed(request)
         if (route.source === null) throw nowhere(route, mode)
-        const run = runOf({ threads, service, request, mode, route, idempotencyKey })
+        const run = runOf({ threads, service, request, told, mode, route, idempotencyKey })
         return followed(run.id, run.events, signal)
       },
       route: async (request) => (await routed(request)).route,
@@ -152,17 +156,19 @@ interface Decided {
   readonly threads: Threads
   readonly service: Service | undefined
   readonly request: VideoRequest
+  /** The model on this page that the request is for. */
+  readonly told: ModelState | undefined
   readonly mode: InferenceMode
   readonly route: Route
   readonly idempotencyKey: string
 }
 
 /** A run on the device that fails there goes to the cloud, where the mode and a service allow it. */
-function runOf({ threads, service, request, mode, route, idempotencyKey }: Decided) {
+function runOf({ threads, service, request, told, mode, route, idempotencyKey }: Decided) {
   const id = `vid_local_${idempotencyKey.replaceAll('-', '')}`
   const remote = (signal: AbortSignal) => generateRemotely(required(service), request, idempotencyKey, signal)
   if (route.source === 'in_cloud') return { id, events: remote }
-  const run = { id, request, inferenceMode: mode, routingReason: route.reason }
+  const run = { id, request, inferenceMode: mode, routingReason: route.reason, ...textOf(service, request, told) }
   return {
     id,
     async *events(signal: AbortSignal): AsyncGenerator<ClientEvent> {
@@ -176,6 +182,16 @@ function runOf({ threads, service, request, mode, route, idempotencyKey }: Decid
       }
     },
   }
+}
+
+/** A model with a text encoder of its own size has its prompts embedded by the service, where there is one. */
+function textOf(
+  service: Service | undefined,
+  { prompt }: VideoRequest,
+  told: ModelState | undefined,
+): Pick<LocalRun, 'text'> {
+  if (service === undefined || told?.card.architecture.tokenizer !== 'sentencepiece') return {}
+  return { text: (signal) => promptEmbeddings(service, told.card.id, prompt ?? '', signal) }
 }
 
 function threadsOf(options: ClientOptions): Threads {

@@ -6,6 +6,7 @@
  * every rung and falls nowhere.
  */
 
+import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
 import type { ErrorCode, GenerationError } from '../shared/errors.ts'
 import type { EffectiveRequest } from '../shared/generation.ts'
 import type { Receipt } from '../shared/receipt.ts'
@@ -20,6 +21,8 @@ export interface LocalRun {
   readonly request: VideoRequest
   readonly inferenceMode: JobState['inferenceMode']
   readonly routingReason: string
+  /** Embeds the prompt elsewhere, for a model that wants it. */
+  readonly text?: (signal: AbortSignal) => Promise<PromptEmbeddings>
 }
 
 /** Where threads come from: one per execution provider, kept between runs. */
@@ -49,9 +52,10 @@ export async function* generateLocally(
   let seq = 0
   const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
   // Drawn here, so that every rung goes on with the same noise.
-  const request: EngineRequest = { request: snakeCase(run.request), seed }
   const state = jobKeeper(run)
   yield { seq: ++seq, type: 'status', job: state.job() }
+  const text = await run.text?.(signal)
+  const request: EngineRequest = { request: snakeCase(run.request), seed, ...(text === undefined ? {} : { text }) }
   for await (const event of climbed(threads, request, signal))
     for (const each of state.hear(event)) yield { seq: ++seq, ...each } as ClientEvent
 }

@@ -1,14 +1,18 @@
 /**
  * Where models come from: cards and weights below one address, cards remembered for when there is no network.
  *
- * Layout: {base}index.json lists ids and names the standard one, {base}cards/{id}.json is a card, {base}weights/{file} its files. Cards are checked
- * by their schema, weights by the hashes in the card. Runs in the engine's worker.
+ * Layout: {base}index.json lists ids and names the standard one, {base}cards/{id}.json is a card, {base}weights/{file}
+ * its files. `imported` of the index lists folders of `zoetrope import`: {base}imported/{id}/manifest.json and its files.
+ * Cards and manifests are checked by their schemas, weights by the hashes in them. Runs in the engine's worker.
  */
 
 import * as v from 'valibot'
-import { type Model, modelOf } from '../models/pipeline/model.ts'
+import { modelOf } from '../models/pipeline/model.ts'
+import { type ImportedManifest, readManifest } from '../models/weights/manifest.ts'
 import { GenerationError } from '../shared/errors.ts'
-import { type ModelCard, readCard } from '../shared/manifest.ts'
+import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
+import { fittedHere, type KnownTexts } from './imported.ts'
+import { importedModel, ownModel, type Runnable } from './runnable.ts'
 import { readFile, type Shelf, writeFile } from './shelf.ts'
 import type { Store } from './store.ts'
 
@@ -19,46 +23,84 @@ export interface ModelLibrary {
   /** @throws GenerationError not_found, offline, model_format. */
   readonly card: (id: string, signal: AbortSignal) => Promise<ModelCard>
   /** The model with its weights checked. `onProgress` hears bytes here and in all. */
-  readonly load: (card: ModelCard, signal: AbortSignal, onProgress: DownloadProgress) => Promise<Model>
-  /** Whether all of the card's weights are here. */
+  readonly load: (card: ModelCard, signal: AbortSignal, onProgress: DownloadProgress) => Promise<Runnable>
+  /** The weight files that a run takes, its text encoder apart. */
+  readonly files: (card: ModelCard) => readonly WeightsReference[]
+  /** Whether all of these are here. */
   readonly cached: (card: ModelCard) => Promise<boolean>
 }
 
-const indexSchema = v.object({ default_model: v.string(), data: v.array(v.string()) })
+const indexSchema = v.object({
+  default_model: v.string(),
+  data: v.array(v.string()),
+  imported: v.optional(v.array(v.string()), []),
+})
 
 export type DownloadProgress = (received: number, total: number) => void
 
-export function modelLibrary(base: string, store: Store, cards: Shelf): ModelLibrary {
+export function modelLibrary(base: string, store: Store, cards: Shelf, texts: KnownTexts): ModelLibrary {
+  const manifests = new Map<string, ImportedManifest>()
   const index = async (signal: AbortSignal) => {
     const url = `${base}index.json`
     const result = v.safeParse(indexSchema, await remembered(cards, 'index.json', url, signal))
     if (result.success) return result.output
     throw new GenerationError('model_format', `models: ${url} must hold default_model and data, a list of ids`)
   }
+  const files = (card: ModelCard): readonly WeightsReference[] => {
+    const manifest = manifests.get(card.id)
+    if (manifest === undefined) return Object.values(card.weights)
+    return [...(manifest.parts.denoiser?.files ?? []), ...(manifest.parts.decoder?.files ?? [])]
+  }
+  const addressOf = (card: ModelCard) => (manifests.has(card.id) ? `${base}imported/${card.id}/` : `${base}weights/`)
+  const fitted = (manifest: ImportedManifest) =>
+    fittedHere(manifest, (file, stop) => store.read(file, `${base}imported/${manifest.id}/${file.file}`, stop), texts)
+  const importedCard = async (id: string, signal: AbortSignal) => {
+    const url = `${base}imported/${id}/manifest.json`
+    const manifest = readManifest(await remembered(cards, `${id}.manifest.json`, url, signal))
+    manifests.set(id, manifest)
+    return fitted(manifest).card
+  }
   return {
-    ids: async (signal) => (await index(signal)).data,
+    ids: async (signal) => {
+      const { data, imported } = await index(signal)
+      return [...data, ...imported]
+    },
     standard: async (signal) => (await index(signal)).default_model,
-    card: async (id, signal) => readCard(await remembered(cards, `${id}.json`, `${base}cards/${id}.json`, signal)),
+    card: async (id, signal) => {
+      if ((await index(signal)).imported.includes(id)) return importedCard(id, signal)
+      return readCard(await remembered(cards, `${id}.json`, `${base}cards/${id}.json`, signal))
+    },
+    files,
     load: async (card, signal, onProgress) => {
-      const files = Object.values(card.weights)
-      const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
-      const received = new Map<string, number>()
-      const loaded = files.map(async (file) => {
-        const bytes = await store.read(file, `${base}weights/${file.file}`, signal, (count) => {
-          received.set(file.file, count)
-          onProgress(
-            [...received.values()].reduce((sum, each) => sum + each, 0),
-            total,
-          )
-        })
-        return [file.file, bytes] as const
-      })
-      return modelOf(card, Object.fromEntries(await Promise.all(loaded)))
+      const manifest = manifests.get(card.id)
+      const download = downloading(files(card), onProgress)
+      const fetched = (file: WeightsReference) =>
+        store.read(file, `${addressOf(card)}${file.file}`, signal, (count) => download(file, count))
+      if (manifest === undefined) {
+        const loaded = files(card).map(async (file) => [file.file, await fetched(file)] as const)
+        return ownModel(modelOf(card, Object.fromEntries(await Promise.all(loaded))))
+      }
+      // Only brought here: its sessions read it again, one part at a time.
+      for (const file of files(card)) await fetched(file)
+      return importedModel(fitted(manifest), manifest)
     },
     cached: async (card) => {
       const ready = new Set((await store.list()).filter(({ state }) => state === 'ready').map(({ sha256 }) => sha256))
-      return Object.values(card.weights).every(({ sha256 }) => ready.has(sha256))
+      return files(card).every(({ sha256 }) => ready.has(sha256))
     },
+  }
+}
+
+/** Sums up what has come of some files. */
+function downloading(files: readonly WeightsReference[], onProgress: DownloadProgress) {
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
+  const received = new Map<string, number>()
+  return (file: WeightsReference, count: number) => {
+    received.set(file.file, count)
+    onProgress(
+      [...received.values()].reduce((sum, each) => sum + each, 0),
+      total,
+    )
   }
 }
 

@@ -2,37 +2,36 @@
  * The receipt of a generation on this device.
  */
 
-import { planOf } from '../models/pipeline/generate.ts'
-import type { Model } from '../models/pipeline/model.ts'
 import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import type { Receipt } from '../shared/receipt.ts'
 import type { WebBackend } from './backend.ts'
 import { sha256 } from './hash.ts'
+import type { Runnable } from './runnable.ts'
 import { runtimeVersion } from './runtime-files.ts'
 import { zoetropeVersion } from './version.ts'
 
 export async function receiptOf(
-  { card }: Model,
+  { card, hashes, quantization, schedule, rows }: Runnable,
   { name, provider, adapterClass }: WebBackend,
   request: EffectiveRequest,
   outputs: readonly string[],
 ): Promise<Receipt> {
-  const weights = await weightsHash(card)
+  const weights = await hashOf(hashes)
   const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256: weights }
   return {
     model: card.id,
     revision: card.revision,
     weights_sha256: weights,
-    quantization: 'none',
+    quantization,
     runtime: `onnxruntime-web/${runtimeVersion}`,
     execution_provider: provider,
     adapter_class: adapterClass,
     dtype: 'float32',
     rng: 'philox4x32-10',
     seed: request.seed,
-    schedule: card.schedule,
-    sigmas: [...planOf(request).map(({ level }) => level.sigma), 0],
+    schedule,
+    sigmas: [...rows(request).map(({ level }) => level.sigma), 0],
     effective: request,
     inference_source: 'on_device',
     split_step: null,
@@ -44,7 +43,7 @@ export async function receiptOf(
 }
 
 /** One hash for a model of several files: that of their hashes in the order of the card. */
-export function weightsHash(card: ModelCard): Promise<string> {
-  const hashes = Object.values(card.weights).map(({ sha256: each }) => each)
-  return sha256(new TextEncoder().encode(hashes.join('\n')))
-}
+export const weightsHash = (card: ModelCard): Promise<string> =>
+  hashOf(Object.values(card.weights).map(({ sha256: each }) => each))
+
+const hashOf = (hashes: readonly string[]): Promise<string> => sha256(new TextEncoder().encode(hashes.join('\n')))

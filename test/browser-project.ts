@@ -15,6 +15,7 @@ import type { TestProjectInlineConfiguration } from 'vitest/config'
 import { type Assets, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
 import { faultyDownloads } from './faulty-downloads.ts'
 import { goldenAssets } from './golden/files.ts'
+import { importedSite } from './imported-site.ts'
 import { toyAssets } from './toy-assets.ts'
 
 export const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -48,7 +49,7 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
 /** @param groupOrder projects run one after another: each wants the whole machine. */
 function inChromium(name: string, include: string, groupOrder: number): TestProjectInlineConfiguration {
   return {
-    plugins: [zoetropeAssets({ more: testAssets }), faultyDownloads(toyAssets)],
+    plugins: [zoetropeAssets({ more: testAssets }), faultyDownloads(toyAssets), importedSite()],
     server: { headers: isolationHeaders },
     // Found late they would reload the page in the middle of a test.
     optimizeDeps: { include: ['valibot', 'mediabunny'] },

@@ -19,7 +19,7 @@ import { networkNames, type PartKind } from '../weights/rename.ts'
 import type { SafetensorsFile } from '../weights/safetensors.ts'
 import { storedTensors } from '../weights/stored.ts'
 import type { Backend, HostTensor, ModelSource } from './backend.ts'
-import { sampledStep } from './compile.ts'
+import { rowNames, sampledStep } from './compile.ts'
 import { type DecoderKind, decoders } from './decoders.ts'
 import { type DenoiserKind, type Denoising, denoisers } from './denoisers.ts'
 import {
@@ -184,6 +184,40 @@ async function* denoise(
     yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }
   }
   return { data: latents, shape, step: stop, steps: steps.length }
+}
+
+/** A step on the smallest clip with drawn numbers, as a device is tried with. */
+export interface Probe {
+  readonly source: ModelSource
+  readonly feeds: Readonly<Record<string, HostTensor>>
+}
+
+export async function checkpointProbe({ denoiser }: Pick<CheckpointModel, 'denoiser'>): Promise<Probe> {
+  const { kind, config } = denoiser
+  const family = denoisers[kind]
+  const shape = { channels: config.channels, frames: 1, height: 4, width: 4 }
+  const [count, width, size] = [8, config.textWidth, config.channels * 16]
+  const text = { data: gaussian(1, 101, 0, count * width), count, width, truncated: false }
+  const on: Denoising = { shape, fps: family.defaultFps, ...family.textShape(config as never, text) }
+  const latents = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: [1, config.channels, 1, 4, 4], data })
+  return {
+    source: sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
+    feeds: {
+      ...family.conditions(text, on),
+      latents: latents(gaussian(1, 100, 0, size)),
+      previous: latents(new Float32Array(size)),
+      noise: latents(new Float32Array(size)),
+      row: probeRow,
+      time: family.time(config as never, 700),
+    },
+  }
+}
+
+/** Of the row only what makes `next` depend on the network. */
+export const probeRow: HostTensor = {
+  dtype: 'float32',
+  shape: [rowNames.length],
+  data: Float32Array.of(0.7, -0.7, 1, 0.5, 0.5, 0, 0),
 }
 
 /** The rows of a plan of one pass. */

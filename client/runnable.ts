@@ -1,0 +1,59 @@
+/**
+ * A model as the engine runs it: one of ours or an imported one, behind one interface.
+ *
+ * Knows no store and no backend.
+ */
+
+import type { Backend } from '../models/pipeline/backend.ts'
+import { checkpointProbe, checkpointRunner, type Probe, stepsOf } from '../models/pipeline/checkpoint.ts'
+import { planOf, type Runner, runner } from '../models/pipeline/generate.ts'
+import { type FittedModel, partFiles } from '../models/pipeline/imported.ts'
+import type { Model } from '../models/pipeline/model.ts'
+import type { ImportedManifest } from '../models/weights/manifest.ts'
+import type { EffectiveRequest } from '../shared/generation.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+import type { Receipt } from '../shared/receipt.ts'
+import type { SamplerStep } from '../shared/sampler.ts'
+import { ownProbe } from './golden.ts'
+import { type Preview, previewOf } from './preview.ts'
+
+export interface Runnable {
+  readonly card: ModelCard
+  /** Hashes of its weight files, in their order. */
+  readonly hashes: readonly string[]
+  readonly quantization: Receipt['quantization']
+  readonly schedule: string
+  /** The rows of a request's plan. */
+  readonly rows: (request: EffectiveRequest) => readonly SamplerStep[]
+  readonly open: (backend: Backend) => Runner
+  /** The step that an adapter is tried with. */
+  readonly probe: () => Promise<Probe>
+  /** Where its estimates can be shown without its decoder. */
+  readonly preview?: Preview
+}
+
+export function ownModel(model: Model): Runnable {
+  const { card } = model
+  return {
+    card,
+    hashes: Object.values(card.weights).map(({ sha256 }) => sha256),
+    quantization: 'none',
+    schedule: card.schedule,
+    rows: planOf,
+    open: (backend) => runner(model, backend),
+    probe: async () => ownProbe(model),
+    preview: previewOf(model),
+  }
+}
+
+export function importedModel({ card, model }: FittedModel, manifest: ImportedManifest): Runnable {
+  return {
+    card,
+    hashes: partFiles(manifest).map(({ sha256 }) => sha256),
+    quantization: manifest.parts.denoiser?.precision ?? 'none',
+    schedule: manifest.plan ?? card.schedule,
+    rows: () => stepsOf(model.plan),
+    open: (backend) => checkpointRunner(model, backend),
+    probe: () => checkpointProbe(model),
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * An imported model out of its manifest: its parts fitted together, and the card that requests are held to.
+ *
+ * Whoever holds the bytes says how a part's weights are read and where text is encoded; nothing is loaded here. A
+ * configuration that does not belong to the weights asks for tensors of other shapes, and is refused with the session.
+ */
+
+import { distilledPlans } from '../../shared/distilled.ts'
+import { GenerationError } from '../../shared/errors.ts'
+import type { ModelCard } from '../../shared/manifest.ts'
+import type { ImportedFile, ImportedManifest, ImportedPart } from '../weights/manifest.ts'
+import type { PartConfigs } from '../weights/parts.ts'
+import type { PartKind } from '../weights/rename.ts'
+import { type CheckpointModel, type CheckpointPart, stepsOf, type TextSource, type WeightFiles } from './checkpoint.ts'
+import type { DecoderKind } from './decoders.ts'
+import { type DenoiserKind, denoisers } from './denoisers.ts'
+
+/** Reads and checks the weights of a part. */
+export type LoadPart = (part: ImportedPart) => Promise<WeightFiles>
+
+export interface FittedModel {
+  readonly model: CheckpointModel
+  /** What requests are held to; the parts of it that describe our own networks say nothing here. */
+  readonly card: ModelCard
+}
+
+/** @throws GenerationError model_format for a part that is missing, latent_mismatch for parts that do not fit. */
+export function fittedModel(manifest: ImportedManifest, load: LoadPart, text: TextSource): FittedModel {
+  const { id, parts, plan } = manifest
+  const model: CheckpointModel = {
+    id,
+    denoiser: importedPart<DenoiserKind>(required(id, 'denoiser', parts.denoiser), load),
+    decoder: importedPart<DecoderKind>(required(id, 'decoder', parts.decoder), load),
+    text,
+    plan: distilledPlans[required(id, 'plan', plan)],
+  }
+  requireFit(model)
+  return { model, card: requestCard(model, manifest) }
+}
+
+/** A part of a manifest as the pipeline takes it. */
+export function importedPart<K extends PartKind>(part: ImportedPart, load: LoadPart): CheckpointPart<K> {
+  return { kind: part.kind as K, config: part.config as unknown as PartConfigs[K], load: () => load(part) }
+}
+
+/** @throws GenerationError model_format naming what is missing. */
+export function required<T>(id: string, slot: string, held: T | undefined): T {
+  if (held === undefined) throw new GenerationError('model_format', `${id}: it has no ${slot}; import one --as ${id}`)
+  return held
+}
+
+/** The files of a model's parts, in their order; one hash over theirs is the model's. */
+export const partFiles = ({ parts }: ImportedManifest): ImportedFile[] =>
+  [parts.denoiser, parts.textEncoder, parts.decoder].flatMap((part) => part?.files ?? [])
+
+/** Parts of different families do not fit each other, which shapes would show only in the middle of a run. */
+function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
+  const pairs: Readonly<Record<DenoiserKind, DecoderKind>> = {
+    'wan-dit': 'taehv-decoder',
+    'ltx-dit': 'ltx-vae-decoder',
+  }
+  const wanted = pairs[denoiser.kind]
+  const { channels } = denoiser.config
+  if (decoder.kind !== wanted || decoder.config.latentChannels !== channels) {
+    const got = `${decoder.kind} of ${decoder.config.latentChannels} channels`
+    throw new GenerationError(
+      'latent_mismatch',
+      `${id}: got a ${got}, allowed is a ${wanted} of ${channels}; import it`,
+    )
+  }
+  if (plan.prediction !== 'flow')
+    throw new GenerationError('model_format', `${id}: its plan predicts ${plan.prediction}, ${denoiser.kind} flow`)
+}
+
+/** Limits and defaults of requests. */
+function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest: ImportedManifest): ModelCard {
+  const { strides, sizeMultiple, defaultFps } = denoisers[denoiser.kind]
+  const steps = stepsOf(plan).length
+  const [first] = manifest.parts.denoiser?.files ?? []
+  const [second] = manifest.parts.decoder?.files ?? []
+  const reference = (file: ImportedFile | undefined) => ({
+    file: file?.file ?? '',
+    bytes: file?.bytes ?? 0,
+    sha256: file?.sha256 ?? '',
+  })
+  return {
+    id,
+    revision: reference(first).sha256.slice(0, 12),
+    family: `${denoiser.kind}.${denoiser.config.channels}`,
+    summary: `imported ${denoiser.kind}`,
+    license: Object.values(manifest.licenses).join(', '),
+    architecture: {
+      denoiser: denoiser.kind,
+      textEncoder: 't5',
+      autoencoder: decoder.kind,
+      guided: false,
+      tokenizer: 'sentencepiece',
+    },
+    prediction: plan.prediction,
+    // The only schedule that a card can name; the levels of these models are their plan's.
+    schedule: 'cosine',
+    weights: { denoiser: reference(first), autoencoder: reference(second) },
+    parameters: {
+      num_frames: { min: 1, max: 257, stride: strides.temporal, offset: 1, default: 8 * strides.temporal + 1 },
+      fps: { default: defaultFps },
+      size: {
+        multiple: sizeMultiple,
+        min: sizeMultiple,
+        max: 1280,
+        max_pixels: 1280 * 720,
+        default: '416x256',
+      },
+      num_inference_steps: { values: [steps], min: steps, max: steps, default: steps },
+      guidance_scale: { min: 1, max: 1, default: 1 },
+      sampler: 'ddim',
+    },
+    training: {},
+    figures: {},
+  }
+}
