@@ -2,10 +2,12 @@
  * The SDK against the real Worker and the real node, as `npm start` starts them: toy model, loopback.
  */
 
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import { root } from '../test/sources.ts'
@@ -169,6 +171,14 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
   ])('says %s as %s', async (_what, code, ask) => {
     const outcome = ask().then((job) => job.result())
     await expect(outcome).rejects.toMatchObject({ name: 'GenerationError', code })
+  })
+
+  it('is what examples/service.ts says: a prompt on the command line becomes a file', async () => {
+    const words = [join(root, 'examples', 'service.ts'), 'a fox jumps']
+    const env = { ...process.env, ZOETROPE_URL: stack.address, ZOETROPE_KEY: key }
+    const { stdout } = await promisify(execFile)(process.execPath, words, { cwd: models, env })
+    expect(stdout).toMatch(/^video\.mp4, seed \d+$/m)
+    expect((await readFile(join(models, 'video.mp4'))).subarray(4, 8).toString()).toBe('ftyp')
   })
 
   it('cancels at the service', async () => {
