@@ -23,7 +23,8 @@ export async function probeDevice(): Promise<DeviceReport> {
     wasm_threads: globalThis.crossOriginIsolated,
     // An estimate: any write may still fail.
     storage_free_bytes: Math.max(0, (storage?.quota ?? 0) - (storage?.usage ?? 0)),
-    online: navigator.onLine,
+    // Node has no such property; there, only a try can tell.
+    online: navigator.onLine !== false,
     models: [],
   }
 }

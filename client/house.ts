@@ -28,6 +28,8 @@ export interface EngineOptions {
   /** Address of cards and weights, ending in a slash. */
   readonly modelsUrl: string
   readonly threads: number
+  /** Keys of which one must have signed the weights' manifest; none where nothing is pinned. */
+  readonly manifestKeys: readonly string[]
 }
 
 /** What an engine holds from its first use on. */
@@ -73,7 +75,7 @@ export async function furnish(options: EngineOptions, onLoss: (loss: GenerationE
     options,
     store,
     notes,
-    library: modelLibrary(options.modelsUrl, store, notes, texts),
+    library: modelLibrary({ base: options.modelsUrl, store, cards: notes, keys: options.manifestKeys, texts }),
     texts,
     checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
     runtime,

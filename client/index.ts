@@ -22,7 +22,7 @@ import { type Service, request as send, serviceAt } from './http.ts'
 import { followed, type Job } from './job.ts'
 import { generateLocally, type LocalRun, prefetchLocally, type Threads } from './local.ts'
 import { camelCase, snakeCase } from './names.ts'
-import { followRemotely, generateRemotely, jobAt } from './remote.ts'
+import { createRemotely, followRemotely, generateRemotely, jobAt } from './remote.ts'
 import { nowhere, routeRequest } from './router.ts'
 import { wasmThreads } from './runtime.ts'
 
@@ -42,6 +42,11 @@ export interface ClientOptions {
   readonly runtimeUrl?: string
   /** Address of cards and weights; `/models/` of this page when left out. */
   readonly modelsUrl?: string
+  /**
+   * Ed25519 public keys (32 bytes, base64url) of which one must have signed the weights' manifest. Given, no byte that
+   * such a manifest does not vouch for reaches the engine; left out, the hashes in the cards decide.
+   */
+  readonly manifestKeys?: readonly string[]
   /** `wasm` keeps off the GPU. */
   readonly executionProvider?: ExecutionProvider
 }
@@ -89,12 +94,10 @@ export function createClient(options: ClientOptions = {}): Client {
   const service = serviceOf(options)
   const forever = new AbortController().signal
   const thread = () => threads.get(threads.first)
+  const listed = () => (service === undefined ? thread().models(forever) : listedIfAny(thread))
   const routed = async (request: VideoRequest) => {
     const mode = request.inferenceMode ?? options.inferenceMode ?? 'prefer_on_device'
-    const [models, device] = await Promise.all([
-      mode === 'only_in_cloud' ? [] : listed(thread(), service !== undefined),
-      probeDevice(),
-    ])
+    const [models, device] = await Promise.all([mode === 'only_in_cloud' ? [] : listed(), probeDevice()])
     const told = models.find(({ card, standard }) =>
       request.model === undefined ? standard : card.id === request.model,
     )
@@ -106,6 +109,11 @@ export function createClient(options: ClientOptions = {}): Client {
       create: async (request, { signal, idempotencyKey = crypto.randomUUID() } = {}) => {
         const { mode, told, route } = await routed(request)
         if (route.source === null) throw nowhere(route, mode)
+        if (route.source === 'in_cloud') {
+          const there = required(service)
+          const job = await createRemotely(there, request, idempotencyKey, signal ?? forever)
+          return followed(job.id, (stop) => followRemotely(there, job, stop), signal)
+        }
         const run = runOf({ threads, service, request, told, mode, route, idempotencyKey })
         return followed(run.id, run.events, signal)
       },
@@ -134,13 +142,12 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 }
 
-/** Where there is a service, a page without models of its own is no failure. */
-async function listed(thread: EngineThread, optional: boolean): Promise<readonly ModelState[]> {
+/** Where there is a service, a page without models of its own, or no page at all, is no failure. */
+async function listedIfAny(thread: () => EngineThread): Promise<readonly ModelState[]> {
   try {
-    return await thread.models(new AbortController().signal)
-  } catch (error) {
-    if (optional) return []
-    throw error
+    return await thread().models(new AbortController().signal)
+  } catch {
+    return []
   }
 }
 
@@ -166,8 +173,6 @@ interface Decided {
 /** A run on the device that fails there goes to the cloud, where the mode and a service allow it. */
 function runOf({ threads, service, request, told, mode, route, idempotencyKey }: Decided) {
   const id = `vid_local_${idempotencyKey.replaceAll('-', '')}`
-  const remote = (signal: AbortSignal) => generateRemotely(required(service), request, idempotencyKey, signal)
-  if (route.source === 'in_cloud') return { id, events: remote }
   const run = { id, request, inferenceMode: mode, routingReason: route.reason, ...textOf(service, request, told) }
   return {
     id,
@@ -178,7 +183,7 @@ function runOf({ threads, service, request, told, mode, route, idempotencyKey }:
         signal.throwIfAborted()
         const mayLeave = service !== undefined && mode !== 'only_on_device' && navigator.onLine
         if (!mayLeave || !(error instanceof GenerationError) || error.status !== undefined) throw error
-        yield* remote(signal)
+        yield* generateRemotely(service, request, idempotencyKey, signal)
       }
     },
   }
@@ -196,17 +201,19 @@ function textOf(
 
 function threadsOf(options: ClientOptions): Threads {
   const open = new Map<ExecutionProvider, EngineThread>()
-  const at = (path: string) => new URL(path, document.baseURI).href
   return {
     first: options.executionProvider ?? ('gpu' in navigator ? 'webgpu' : 'wasm'),
     get: (provider) => {
       const known = open.get(provider)
       if (known !== undefined) return known
+      if (!('document' in globalThis)) throw noPage()
+      const at = (path: string) => new URL(path, document.baseURI).href
       const fresh = engineThread({
         provider,
         runtimeUrl: at(options.runtimeUrl ?? '/runtime/'),
         modelsUrl: at(options.modelsUrl ?? '/models/'),
         threads: wasmThreads(),
+        manifestKeys: options.manifestKeys ?? [],
       })
       open.set(provider, fresh)
       return fresh
@@ -217,6 +224,12 @@ function threadsOf(options: ClientOptions): Threads {
     },
   }
 }
+
+const noPage = () =>
+  new GenerationError(
+    'device_unavailable',
+    'inference_mode: the engine of this SDK runs in a page and there is none here; pass baseUrl and tokenProvider, or run `zoetrope serve`',
+  )
 
 function serviceOf({ baseUrl, tokenProvider }: ClientOptions): Service | undefined {
   return baseUrl === undefined ? undefined : serviceAt(baseUrl, tokenProvider)

@@ -9,6 +9,7 @@ import { GenerationError } from '../shared/errors.ts'
 import type { ClientEvent, JobState } from './events.ts'
 
 export interface Job extends Disposable {
+  /** As it was begun; a run that moves from the device to the cloud gets the service's id in `state()`. */
   readonly id: string
   /** As last heard. */
   readonly state: () => JobState

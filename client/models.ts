@@ -2,8 +2,10 @@
  * Where models come from: cards and weights below one address, cards remembered for when there is no network.
  *
  * Layout: {base}index.json lists ids and names the standard one, {base}cards/{id}.json is a card, {base}weights/{file}
- * its files. `imported` of the index lists folders of `zoetrope import`: {base}imported/{id}/manifest.json and its files.
- * Cards and manifests are checked by their schemas, weights by the hashes in them. Runs in the engine's worker.
+ * its files, {base}manifest.json the hashes of their chunks. `imported` of the index lists folders of `zoetrope import`:
+ * {base}imported/{id}/manifest.json and its files. Cards and manifests are checked by their schemas, weights by the hashes
+ * in card and manifest. With keys pinned only what a signed manifest lists is fetched, and never by an older one than
+ * before; without, a site may go without a manifest. Runs in the engine's worker.
  */
 
 import * as v from 'valibot'
@@ -11,10 +13,12 @@ import { modelOf } from '../models/pipeline/model.ts'
 import { type ImportedManifest, readManifest } from '../models/weights/manifest.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
+import { publicKeyOf } from '../shared/signature.ts'
+import { type ChunkedFile, readWeightsManifest, type WeightsManifest } from '../shared/weights-manifest.ts'
 import { fittedHere, type KnownTexts } from './imported.ts'
 import { importedModel, ownModel, type Runnable } from './runnable.ts'
 import { readFile, type Shelf, writeFile } from './shelf.ts'
-import type { Store } from './store.ts'
+import type { Store, WantedFile } from './store.ts'
 
 export interface ModelLibrary {
   readonly ids: (signal: AbortSignal) => Promise<readonly string[]>
@@ -38,7 +42,18 @@ const indexSchema = v.object({
 
 export type DownloadProgress = (received: number, total: number) => void
 
-export function modelLibrary(base: string, store: Store, cards: Shelf, texts: KnownTexts): ModelLibrary {
+export interface LibraryOptions {
+  /** Address of the models, ending in a slash. */
+  readonly base: string
+  readonly store: Store
+  /** Where small files are remembered. */
+  readonly cards: Shelf
+  /** Ed25519 public keys, 32 bytes as base64url; none where nothing is pinned. */
+  readonly keys?: readonly string[]
+  readonly texts: KnownTexts
+}
+
+export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOptions): ModelLibrary {
   const manifests = new Map<string, ImportedManifest>()
   const index = async (signal: AbortSignal) => {
     const url = `${base}index.json`
@@ -73,9 +88,12 @@ export function modelLibrary(base: string, store: Store, cards: Shelf, texts: Kn
     files,
     load: async (card, signal, onProgress) => {
       const manifest = manifests.get(card.id)
+      const chunked = await manifestAt(base, cards, keys, signal)
       const download = downloading(files(card), onProgress)
       const fetched = (file: WeightsReference) =>
-        store.read(file, `${addressOf(card)}${file.file}`, signal, (count) => download(file, count))
+        store.read(listed(file, chunked, keys.length > 0), `${addressOf(card)}${file.file}`, signal, (count) =>
+          download(file, count),
+        )
       if (manifest === undefined) {
         const loaded = files(card).map(async (file) => [file.file, await fetched(file)] as const)
         return ownModel(modelOf(card, Object.fromEntries(await Promise.all(loaded))))
@@ -103,6 +121,54 @@ function downloading(files: readonly WeightsReference[], onProgress: DownloadPro
     )
   }
 }
+
+const versionName = 'manifest-version'
+
+/** The chunks of this site's weights; undefined where there is no manifest and none is asked for. */
+async function manifestAt(
+  base: string,
+  shelf: Shelf,
+  pinned: readonly string[],
+  signal: AbortSignal,
+): Promise<WeightsManifest | undefined> {
+  const data = await remembered(shelf, 'manifest.json', `${base}manifest.json`, signal).catch((error: unknown) => {
+    if (pinned.length > 0 || signal.aborted) throw error
+    return undefined
+  })
+  if (data === undefined) return undefined
+  const manifest = await readWeightsManifest(data, await Promise.all(pinned.map(publicKeyOf)))
+  if (pinned.length > 0) await requireNewest(shelf, manifest)
+  return manifest
+}
+
+/** Remembers the highest version. @throws GenerationError weights_integrity for an older one. */
+async function requireNewest(shelf: Shelf, { version }: WeightsManifest): Promise<void> {
+  const known = Number(new TextDecoder().decode((await readFile(shelf, versionName)) ?? new Uint8Array()))
+  if (version < known) {
+    throw new GenerationError(
+      'weights_integrity',
+      `weights manifest: got version ${version}, allowed is ${known} or newer; the address serves an old release`,
+    )
+  }
+  if (version > known) await writeFile(shelf, versionName, new TextEncoder().encode(String(version)))
+}
+
+/** A card's file with its chunks. @throws GenerationError weights_integrity where a signed manifest does not list it. */
+function listed(file: WeightsReference, manifest: WeightsManifest | undefined, required: boolean): WantedFile {
+  const found = manifest?.files.find(({ sha256, bytes }) => sha256 === file.sha256 && bytes === file.bytes)
+  if (found !== undefined) return withChunks(file, found)
+  if (!required) return file
+  throw new GenerationError(
+    'weights_integrity',
+    `${file.file}: its card asks for SHA-256 ${file.sha256}, which the signed manifest does not list; serve both of one release`,
+  )
+}
+
+const withChunks = (file: WeightsReference, { chunk_bytes, chunks }: ChunkedFile): WantedFile => ({
+  ...file,
+  chunk_bytes,
+  chunks,
+})
 
 /** JSON from the network, or as it was when it was last fetched; without a network nothing is asked. */
 async function remembered(shelf: Shelf, name: string, url: string, signal: AbortSignal): Promise<unknown> {

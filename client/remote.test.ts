@@ -176,4 +176,27 @@ describe('a run at the service', () => {
     await expect(heard(service, stop.signal)).rejects.toThrow('enough')
     expect(service.calls.at(-1)).toMatchObject({ method: 'POST', path: '/v1/videos/vid_1/cancel' })
   })
+
+  it('takes back a post whose answer it did not wait for: the same key again, then a cancellation', async () => {
+    const stop = new AbortController()
+    const service = serviceOf(({ path }, count) => {
+      if (path === '/v1/videos' && count === 1) {
+        stop.abort(new Error('enough'))
+        return new TypeError('aborted')
+      }
+      return Response.json(jobOf('queued'))
+    })
+    await expect(heard(service, stop.signal)).rejects.toThrow('enough')
+    await expect.poll(() => service.calls.length).toBe(3)
+    const [first, again, last] = service.calls
+    expect(again?.headers.get('Idempotency-Key')).toBe(first?.headers.get('Idempotency-Key'))
+    expect(again?.body).toBe(first?.body)
+    expect(last).toMatchObject({ method: 'POST', path: '/v1/videos/vid_1/cancel' })
+  })
+
+  it('posts nothing where it is stopped before it began', async () => {
+    const service = serviceOf(() => Response.json(jobOf('queued')))
+    await expect(heard(service, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+    expect(service.calls).toEqual([])
+  })
 })

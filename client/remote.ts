@@ -10,10 +10,13 @@ import type { WireEvent } from '../shared/events.ts'
 import { isTerminal, type Job as WireJob } from '../shared/job.ts'
 import { eventDecoder, type NumberedEvent } from '../shared/sse.ts'
 import type { ClientEvent, JobState, UnnumberedEvent, VideoRequest } from './events.ts'
-import { request, type Service } from './http.ts'
+import { request, type Sent, type Service } from './http.ts'
 import { camelCase, snakeCase } from './names.ts'
 
-/** Posts a request. The same key gives the same job, however often it is sent. */
+/**
+ * Posts a request. The same key gives the same job, however often it is sent. An abort while the answer is on its way
+ * asks again under the key, to cancel what may have begun.
+ */
 export async function createRemotely(
   service: Service,
   body: VideoRequest,
@@ -21,8 +24,23 @@ export async function createRemotely(
   signal: AbortSignal,
 ): Promise<JobState> {
   const sent = { method: 'POST', body: snakeCase(body), headers: { 'Idempotency-Key': idempotencyKey } } as const
-  return jobIn(await request(service, 'v1/videos', sent, signal))
+  signal.throwIfAborted()
+  try {
+    return await jobIn(await request(service, 'v1/videos', sent, signal))
+  } catch (error) {
+    if (signal.aborted) void withdraw(service, sent).catch(() => {})
+    throw error
+  }
 }
+
+async function withdraw(service: Service, sent: Sent): Promise<void> {
+  const forever = new AbortController().signal
+  const job = await jobIn(await request(service, 'v1/videos', sent, forever))
+  await cancelRemotely(service, job)
+}
+
+const cancelRemotely = (service: Service, { urls }: JobState) =>
+  request(service, urls.cancel, { method: 'POST', body: {} }, new AbortController().signal)
 
 export async function jobAt(service: Service, url: string, signal: AbortSignal): Promise<JobState> {
   return jobIn(await request(service, url, {}, signal))
@@ -49,7 +67,7 @@ export async function* followRemotely(
 ): AsyncGenerator<ClientEvent> {
   const cancel = () => {
     // The run's own signal is spent; the cancellation must still go out.
-    request(service, job.urls.cancel, { method: 'POST', body: {} }, new AbortController().signal).catch(() => {})
+    cancelRemotely(service, job).catch(() => {})
   }
   signal.addEventListener('abort', cancel, { once: true })
   try {

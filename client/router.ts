@@ -54,7 +54,8 @@ export function routeRequest(request: VideoRequest, situation: Situation): Route
 /** A model that is not here can only be there. */
 function cloudOnly({ mode, cloud, device }: Situation): Route {
   const allowed = cloud && device.online && mode !== 'only_on_device'
-  const reason: RoutingReason = !cloud ? 'consent_missing' : device.online ? 'model_cloud_only' : 'offline'
+  const wanted = mode === 'only_in_cloud' ? 'mode_forced' : 'model_cloud_only'
+  const reason: RoutingReason = !cloud ? 'consent_missing' : device.online ? wanted : 'offline'
   const none = { eligible: false, reasons: ['model_cloud_only' as const], etaMs: null }
   return {
     source: allowed ? 'in_cloud' : null,

@@ -142,22 +142,25 @@ function full(name: string, wanted: number | string, got: number, cause?: unknow
 
 /** Files in memory. `limit` bytes in all, for tests of full storage. */
 export function memoryShelf(limit = Number.POSITIVE_INFINITY): Shelf {
-  const files = new Map<string, Uint8Array<ArrayBuffer>>()
+  const files = new Map<string, MemoryFile>()
   const used = () => [...files.values()].reduce((sum, { length }) => sum + length, 0)
   const drawer = (name: string): Drawer => {
-    const bytes = () => files.get(name) ?? new Uint8Array()
+    const file = () => files.get(name) ?? emptyFile
     return {
-      size: () => bytes().length,
-      read: (offset, length) => bytes().slice(offset, offset + length),
+      size: () => file().length,
+      read: (offset, length) => file().bytes.slice(offset, Math.min(file().length, offset + length)),
       write: (added, offset) => {
-        const old = bytes()
-        const grown = new Uint8Array(Math.max(old.length, offset + added.length))
-        if (used() - old.length + grown.length > limit) throw full(name, added.length, 0)
-        grown.set(old)
-        grown.set(added, offset)
-        files.set(name, grown)
+        const old = file()
+        const length = Math.max(old.length, offset + added.length)
+        if (used() - old.length + length > limit) throw full(name, added.length, 0)
+        const bytes = roomFor(old, length)
+        bytes.set(added, offset)
+        files.set(name, { bytes, length })
       },
-      truncate: (size) => void files.set(name, bytes().slice(0, size)),
+      truncate: (size) => {
+        const bytes = file().bytes.slice(0, Math.min(size, file().length))
+        files.set(name, { bytes, length: bytes.length })
+      },
       flush: () => {},
       [Symbol.dispose]: () => {},
     }
@@ -166,9 +169,25 @@ export function memoryShelf(limit = Number.POSITIVE_INFINITY): Shelf {
     durable: false,
     names: async () => [...files.keys()],
     open: async (name) => {
-      if (!files.has(name)) files.set(name, new Uint8Array())
+      if (!files.has(name)) files.set(name, emptyFile)
       return drawer(name)
     },
     remove: async (name) => void files.delete(name),
   }
+}
+
+interface MemoryFile {
+  /** At least `length` bytes; zeros behind. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly length: number
+}
+
+const emptyFile: MemoryFile = { bytes: new Uint8Array(), length: 0 }
+
+/** The same bytes in an array that is long enough; twice as long as before, so that many writes cost little. */
+function roomFor({ bytes }: MemoryFile, length: number): Uint8Array<ArrayBuffer> {
+  if (length <= bytes.length) return bytes
+  const grown = new Uint8Array(Math.max(length, 2 * bytes.length))
+  grown.set(bytes)
+  return grown
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from './hash.ts'
 import { memoryShelf, type Shelf } from './shelf.ts'
-import { createStore, type StoreOptions } from './store.ts'
+import { createStore, type StoreOptions, type WantedFile } from './store.ts'
 
 const signal = new AbortController().signal
 const url = 'http://models.test/weights.safetensors'
@@ -17,6 +17,38 @@ const referenceOf = async (bytes: Uint8Array, file = 'weights.safetensors') => (
   sha256: await sha256(bytes),
 })
 
+/** The file with a hash for every chunk of `size` bytes. */
+async function chunkedOf(bytes: Uint8Array, size: number): Promise<WantedFile> {
+  const starts = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => index * size)
+  const chunks = await Promise.all(starts.map((start) => sha256(bytes.subarray(start, start + size))))
+  return { ...(await referenceOf(bytes)), chunk_bytes: size, chunks }
+}
+
+/** Bytes that no two chunks share, made fast. */
+function noise(size: number): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(Math.ceil(size / 4))
+  for (let index = 0, word = 1; index < words.length; index++) {
+    word ^= word << 13
+    word ^= word >>> 17
+    word ^= word << 5
+    words[index] = word
+  }
+  return new Uint8Array(words.buffer, 0, size)
+}
+
+/** One holder per name, as over all tabs of an origin. */
+function tabLocks(): NonNullable<StoreOptions['lock']> {
+  const last = new Map<string, Promise<unknown>>()
+  return (name, body) => {
+    const turn = (last.get(name) ?? Promise.resolve()).then(body)
+    last.set(
+      name,
+      turn.catch(() => {}),
+    )
+    return turn
+  }
+}
+
 /** A server that ends its answers after the given lengths, in turn, and tells what it sent. */
 function server(
   bytes: Uint8Array,
@@ -24,7 +56,7 @@ function server(
   { ranges = true, etag = '"one"' as string | undefined, greedy = false, piece = 97 } = {},
 ) {
   const sent: number[] = []
-  let asked = 0
+  let [asked, pulled] = [0, 0]
   const fetch = async (_url: unknown, init: RequestInit = {}) => {
     const range = /^bytes=(\d+)-(\d*)$/.exec(new Headers(init.headers).get('Range') ?? '')
     const start = ranges && range !== null ? Number(range[1]) : 0
@@ -38,6 +70,7 @@ function server(
       pull: (controller) => {
         if (at < body.length && !(greedy && start + body.length < end)) {
           controller.enqueue(body.slice(at, at + piece))
+          pulled += Math.min(piece, body.length - at)
           at += piece
         } else if (start + body.length < end) controller.error(new TypeError('cut'))
         else controller.close()
@@ -47,7 +80,12 @@ function server(
     if (etag !== undefined) headers.set('ETag', etag)
     return new Response(stream, { status: start > 0 || end < bytes.length ? 206 : 200, headers })
   }
-  return { fetch: fetch as typeof globalThis.fetch, sent, total: () => sent.reduce((sum, each) => sum + each, 0) }
+  return {
+    fetch: fetch as typeof globalThis.fetch,
+    sent,
+    total: () => sent.reduce((sum, each) => sum + each, 0),
+    pulled: () => pulled,
+  }
 }
 
 const storeOn = (shelf: Shelf, fetch: typeof globalThis.fetch, more: Partial<StoreOptions> = {}) =>
@@ -150,5 +188,91 @@ describe('the model store', () => {
       (await Promise.all([first, third].map(({ bytes }) => sha256(bytes)))).sort(),
     )
     await expect(read({ bytes: pattern(9000) })).rejects.toMatchObject({ code: 'storage_full' })
+  })
+})
+
+describe('a file whose chunks are listed', () => {
+  it('comes through a hundred cuts in 50 MB with the right hash, and at most a chunk twice per cut', async () => {
+    const [bytes, chunk] = [noise(50_000_000), 2 ** 22]
+    const file = await chunkedOf(bytes, chunk)
+    const drawn = fc.sample(fc.integer({ min: 1, max: 900_000 }), { seed: 17, numRuns: 100 })
+    const { fetch, total, sent } = server(bytes, drawn, { piece: 2 ** 16 })
+    const got = await storeOn(memoryShelf(), fetch, { chunk: 2 ** 21 }).read(file, url, signal)
+    expect(await sha256(got)).toBe(file.sha256)
+    expect(sent.length).toBe(101)
+    expect(total()).toBeLessThanOrEqual(bytes.length + 100 * chunk)
+  })
+
+  it('is refused at the chunk of a flipped byte: nothing behind it is kept, and hardly anything asked for', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(19_999), fc.integer({ min: 1, max: 255 }), async (place, mask) => {
+        const bytes = noise(20_000)
+        const file = await chunkedOf(bytes, 1000)
+        const [shelf, parsed] = [memoryShelf(), [] as number[]]
+        const { fetch, pulled } = server(bytes.with(place, (bytes[place] as number) ^ mask), [])
+        const read = storeOn(shelf, fetch).read(file, url, signal)
+        await read.then(
+          ({ length }) => parsed.push(length),
+          (error) => expect(error).toMatchObject({ code: 'weights_integrity' }),
+        )
+        expect(parsed).toEqual([])
+        using drawer = await shelf.open(file.sha256)
+        const chunk = Math.floor(place / 1000)
+        expect(drawer.size()).toBe(1000 * chunk)
+        expect(drawer.read(0, 20_000)).toEqual(bytes.subarray(0, 1000 * chunk))
+        // A piece that ends behind the chunk, and one that waits in the stream.
+        expect(pulled()).toBeLessThanOrEqual(1000 * (chunk + 1) + 2 * 97)
+      }),
+      { seed: 8, numRuns: 300 },
+    )
+  })
+
+  it('builds on nothing of an earlier visit that does not hash', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(9_999), fc.nat(7_999), fc.nat(255), async (cut, place, mask) => {
+        const [bytes, shelf] = [noise(10_000), memoryShelf()]
+        const file = await chunkedOf(bytes, 1000)
+        const dead = server(bytes, [cut, 0, 0, 0, 0, 0])
+        await storeOn(shelf, dead.fetch)
+          .read(file, url, signal)
+          .catch(() => {})
+        {
+          using drawer = await shelf.open(file.sha256)
+          if (place < drawer.size()) drawer.write(Uint8Array.of((bytes[place] as number) ^ mask), place)
+        }
+        const back = server(bytes, [])
+        expect(await storeOn(shelf, back.fetch).read(file, url, signal)).toEqual(bytes)
+      }),
+      { seed: 9, numRuns: 200 },
+    )
+  })
+
+  it('is fetched once by three tabs at a time', async () => {
+    const [bytes, shelf, lock] = [noise(300_000), memoryShelf(), tabLocks()]
+    const file = await chunkedOf(bytes, 2 ** 16)
+    const { fetch, total } = server(bytes, [100_000], { piece: 4096 })
+    const tabs = [0, 1, 2].map(() => storeOn(shelf, fetch, { lock, chunk: 2 ** 14 }).read(file, url, signal))
+    for (const got of await Promise.all(tabs)) expect(got).toEqual(bytes)
+    expect(total()).toBeLessThanOrEqual(bytes.length * 1.05)
+  })
+
+  it('leaves nothing marked ready that is not whole, whatever the quota', async () => {
+    const bytes = noise(10_000)
+    const file = await chunkedOf(bytes, 1000)
+    let refused = 0
+    for (let quota = 500; quota < 12_000; quota += 250) {
+      const shelf = memoryShelf(quota)
+      const store = storeOn(shelf, server(bytes, [3000]).fetch)
+      const outcome = await store.read(file, url, signal).catch((error: { code: string }) => error.code)
+      const ready = (await store.list()).filter(({ state }) => state === 'ready')
+      if (outcome === 'storage_full') {
+        refused += 1
+        expect(ready).toEqual([])
+      } else {
+        expect(outcome).toEqual(bytes)
+        expect(ready).toHaveLength(1)
+      }
+    }
+    expect(refused).toBeGreaterThan(20)
   })
 })

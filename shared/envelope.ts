@@ -7,23 +7,9 @@
 
 import { GenerationError } from './errors.ts'
 import type { LatentEnvelope } from './request.ts'
+import { isSigned, type SignatureKey, signatureOf } from './signature.ts'
 
 export type { LatentEnvelope } from './request.ts'
-
-/** The bytes that are signed: JSON with sorted keys at every level, without `sig`. */
-export function signedBytes({ sig: _, ...envelope }: LatentEnvelope): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(new TextEncoder().encode(JSON.stringify(sorted(envelope))))
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
-  return Object.fromEntries(entries.map(([key, each]) => [key, sorted(each)]))
-}
-
-/** A WebCrypto key, by whatever name the engine's types know it. */
-export type SignatureKey = Parameters<typeof crypto.subtle.sign>[1]
 
 const elementBytes: Readonly<Record<LatentEnvelope['dtype'], number>> = { f16: 2, f32: 4 }
 /** Latents are near unit variance; what lies beyond this is no latent of ours. */
@@ -68,17 +54,10 @@ function halfOf(bits: number): number {
 
 const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
-const base64url = (bytes: Uint8Array): string =>
-  btoa(String.fromCharCode(...bytes))
-    .replaceAll('+', '-')
-    .replaceAll('/', '_')
-    .replace(/=+$/, '')
-
 /** Signs an envelope. @param key an Ed25519 private key. */
 export async function signEnvelope(envelope: LatentEnvelope, kid: string, key: SignatureKey): Promise<LatentEnvelope> {
   const named = { ...envelope, kid }
-  const signature = await crypto.subtle.sign('Ed25519', key, signedBytes(named))
-  return { ...named, sig: base64url(new Uint8Array(signature)) }
+  return { ...named, sig: await signatureOf(named, key) }
 }
 
 /** Whether the signature is that of one of the keys, exactly as it would be written. */
@@ -87,10 +66,5 @@ export async function verifyEnvelope(
   keys: ReadonlyMap<string, SignatureKey>,
 ): Promise<boolean> {
   const key = envelope.kid === undefined ? undefined : keys.get(envelope.kid)
-  if (key === undefined || !/^[A-Za-z0-9_-]{86}$/.test(envelope.sig ?? '')) return false
-  const binary = atob((envelope.sig as string).replaceAll('-', '+').replaceAll('_', '/'))
-  const signature = Uint8Array.from(binary, (character) => character.charCodeAt(0))
-  // Ignored base64 bits would make many texts of one signature.
-  if (base64url(signature) !== envelope.sig) return false
-  return crypto.subtle.verify('Ed25519', key, signature, signedBytes(envelope))
+  return key !== undefined && isSigned(envelope, key)
 }

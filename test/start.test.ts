@@ -7,10 +7,10 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import { root } from './sources.ts'
+import { familyOf, launch, ready, type Started } from './started.ts'
 import { toyFolder } from './toy-folder.ts'
 
 let models: string
@@ -36,38 +36,10 @@ afterAll(async () => {
   }
 })
 
-interface Started {
-  readonly child: ChildProcess
-  readonly address: string
-  /** Everything it has said on standard error. */
-  readonly said: string[]
-  /** Its own id and those of all it has started. */
-  readonly family: readonly number[]
-}
-
 async function start(): Promise<Started> {
-  const words = ['--port', String(port), '--node-port', String(nodePort), '--folder', models, '--json']
-  const child = spawn(process.execPath, [join(root, 'bin', 'start.mjs'), ...words], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = launch({ port, nodePort, models })
   started.push(child)
-  const said: string[] = []
-  createInterface({ input: child.stderr }).on('line', (line) => said.push(line))
-  const [line] = await Promise.race([
-    once(createInterface({ input: child.stdout }), 'line'),
-    once(child, 'exit').then(() => Promise.reject(new Error(said.join('\n')))),
-  ])
-  const { address } = JSON.parse(line as string) as { address: string }
-  return { child, address, said, family: familyOf(child.pid as number) }
-}
-
-/** A process and all below it. */
-function familyOf(pid: number): number[] {
-  const rows = execFileSync('ps', ['-eo', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')
-  const pairs = rows.map((row) => row.trim().split(/\s+/).map(Number) as [number, number])
-  const below = (parent: number): number[] =>
-    pairs.filter(([, of]) => of === parent).flatMap(([child]) => [child, ...below(child)])
-  return [pid, ...below(pid)]
+  return ready(child)
 }
 
 /** Those that still run; a zombie waits for its parent to look, which an init of a container may never do. */
@@ -120,10 +92,7 @@ describe('npm start', { timeout: 240_000 }, () => {
   })
 
   it('interrupted before it is ready leaves nothing either', async () => {
-    const words = ['--port', String(port), '--node-port', String(nodePort), '--folder', models, '--json']
-    const child = spawn(process.execPath, [join(root, 'bin', 'start.mjs'), ...words], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+    const child = launch({ port, nodePort, models })
     started.push(child)
     const exit = once(child, 'exit')
     // The launcher, a leash and the node: its second part is not there yet.

@@ -2,8 +2,9 @@
  * What the studio serves beside its bundle: the runtime's files and the released models, as plain static files.
  *
  * A Vite plugin: in development and under test it answers requests, in a build it copies. /runtime/ comes from
- * onnxruntime-web as it is, /models/ from models/cards and models/weights with an index of the cards. The asyncify
- * build is left out: it is above the 25 MiB that static hosts allow for one asset.
+ * onnxruntime-web as it is, /models/ from models/cards and models/weights with an index of the cards and a signed
+ * manifest of the weights' chunks. The asyncify build is left out: it is above the 25 MiB that static hosts allow for
+ * one asset.
  */
 
 import { existsSync } from 'node:fs'
@@ -11,7 +12,9 @@ import { readdir, readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Connect, Plugin } from 'vite'
+import { chunkedFile, signWeightsManifest } from '../../shared/weights-manifest.ts'
 import { runtimeFiles } from '../runtime-files.ts'
+import type { ManifestSigner } from './signing.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const runtimeFolder = join(root, 'node_modules', 'onnxruntime-web', 'dist')
@@ -29,11 +32,21 @@ export type Assets = ReadonlyMap<string, () => Promise<Uint8Array | string>>
 export interface AssetsOptions {
   /** Further files, which take the place of those at the same address. */
   readonly more?: () => Promise<Assets>
+  /** Who signs the manifest of the weights; it is unsigned where left out. */
+  readonly signer?: ManifestSigner
 }
 
 /** Serves and emits the runtime, the released models and whatever else is given. */
-export function zoetropeAssets({ more = async () => new Map() }: AssetsOptions = {}): Plugin {
-  const all = async (): Promise<Assets> => new Map([...runtimeAssets(), ...(await modelAssets()), ...(await more())])
+export function zoetropeAssets({ more = async () => new Map(), signer }: AssetsOptions = {}): Plugin {
+  let manifest: Promise<string> | undefined
+  const all = async (): Promise<Assets> => {
+    const found = new Map([...runtimeAssets(), ...(await modelAssets()), ...(await more())])
+    // Hashed when first asked for: a page that never downloads need not wait for it.
+    return found.set('/models/manifest.json', () => {
+      manifest ??= manifestOf(found, signer)
+      return manifest
+    })
+  }
   return {
     name: 'zoetrope-assets',
     // Under /models/ the development server would find the sources of that folder.
@@ -63,6 +76,18 @@ async function modelAssets(): Promise<Assets> {
     ...files.map((file) => [`/models/weights/${file}`, () => readFile(join(weights, file))] as const),
   ])
 }
+
+/** What /models/manifest.json says: every file of weights by its chunks. */
+async function manifestOf(assets: Assets, signer: ManifestSigner | undefined): Promise<string> {
+  const weights = [...assets].filter(([address]) => address.startsWith('/models/weights/'))
+  const files = []
+  for (const [address, read] of weights) files.push(await chunkedFile(basename(address), bytesOf(await read())))
+  const unsigned = { kind: 'zt.weights.v1', version: signer?.version ?? 0, files } as const
+  return JSON.stringify(signer === undefined ? unsigned : await signWeightsManifest(unsigned, signer.privateKey))
+}
+
+const bytesOf = (data: Uint8Array | string): Uint8Array =>
+  typeof data === 'string' ? new TextEncoder().encode(data) : data
 
 /** What /models/index.json says. */
 export const indexOf = (standard: string, ids: readonly string[]): string =>

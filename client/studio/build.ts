@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, UserConfig } from 'vite'
 import { type AssetsOptions, isolationHeaders, zoetropeAssets } from './assets.ts'
+import { manifestSigner } from './signing.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 
@@ -14,11 +15,16 @@ export interface StudioOptions extends AssetsOptions {
   readonly outDir?: string
 }
 
-/** Vite's configuration for the studio. */
-export function studioConfig({ outDir = join(here, 'dist'), ...assets }: StudioOptions = {}): UserConfig {
+/** Vite's configuration for the studio; the page trusts the key that signs its weights. */
+export async function studioConfig({
+  outDir = join(here, 'dist'),
+  ...assets
+}: StudioOptions = {}): Promise<UserConfig> {
+  const signer = await manifestSigner(process.env)
   return {
     root: here,
-    plugins: [zoetropeAssets(assets), inventory()],
+    define: { __MANIFEST_KEYS__: JSON.stringify([signer.publicKey]) },
+    plugins: [zoetropeAssets({ signer, ...assets }), inventory()],
     worker: { format: 'es' },
     server: { host: '127.0.0.1', headers: isolationHeaders },
     preview: { host: '127.0.0.1', headers: isolationHeaders },

@@ -45,6 +45,7 @@ let gallery: Gallery | undefined
 function clientFor(provider: string): Client {
   return createClient({
     inferenceMode: 'only_on_device',
+    manifestKeys: __MANIFEST_KEYS__,
     ...(provider === 'wasm' ? { executionProvider: 'wasm' } : {}),
   })
 }

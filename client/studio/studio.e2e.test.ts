@@ -19,7 +19,7 @@ const failed: string[] = []
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'zoetrope-studio-'))
   await build({
-    ...studioConfig({ more: toyAssets, outDir: join(folder, 'dist') }),
+    ...(await studioConfig({ more: toyAssets, outDir: join(folder, 'dist') })),
     configFile: false,
     logLevel: 'error',
   })

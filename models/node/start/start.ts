@@ -110,8 +110,9 @@ function startNodeChild(given: Given, port: number, token: string, address: stri
     const value = given.text(name)
     return value === undefined ? [] : [`--${name}`, value]
   })
-  // The Worker names itself in its hooks as it was called.
-  const hooks = `${address},${address.replace('127.0.0.1', 'localhost')}`
+  // The Worker names itself in its hooks as it was called, or as it was told.
+  const told = process.env.PUBLIC_URL === undefined ? [] : [process.env.PUBLIC_URL]
+  const hooks = [address, address.replace('127.0.0.1', 'localhost'), ...told].join(',')
   const serve = ['serve', '--json', '--port', String(port), '--webhooks', hooks, ...passed]
   const child = startChild({
     name: 'the GPU node',

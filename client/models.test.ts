@@ -1,0 +1,80 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { base64url } from '../shared/signature.ts'
+import { chunkedFile, signWeightsManifest, type WeightsManifest } from '../shared/weights-manifest.ts'
+import { toyModel } from '../test/toy-model.ts'
+import { modelLibrary } from './models.ts'
+import { memoryShelf } from './shelf.ts'
+import { createStore } from './store.ts'
+
+const base = 'http://site.test/models/'
+const signal = new AbortController().signal
+const { card, files } = await toyModel({ id: 'toy' })
+const { privateKey, publicKey } = (await crypto.subtle.generateKey('Ed25519', true, [
+  'sign',
+  'verify',
+])) as CryptoKeyPair
+const pinned = base64url(new Uint8Array(await crypto.subtle.exportKey('raw', publicKey)))
+const listed = await Promise.all(Object.entries(files).map(([file, bytes]) => chunkedFile(file, bytes)))
+const manifest = (version: number, more: Partial<WeightsManifest> = {}) =>
+  signWeightsManifest({ kind: 'zt.weights.v1', version, files: listed, ...more }, privateKey)
+
+afterEach(() => vi.unstubAllGlobals())
+
+/** A site with these files; remembers what was asked. */
+function site(more: Readonly<Record<string, unknown>>): string[] {
+  const asked: string[] = []
+  vi.stubGlobal('navigator', { onLine: true })
+  vi.stubGlobal('fetch', async (url: string) => {
+    const path = String(url).slice(base.length)
+    asked.push(path)
+    const found = path.startsWith('weights/') ? files[path.slice(8)] : more[path]
+    if (found === undefined) return new Response(null, { status: 404 })
+    return new Response(found instanceof Uint8Array ? (found as Uint8Array<ArrayBuffer>) : JSON.stringify(found))
+  })
+  return asked
+}
+
+const shelves = () => ({
+  store: createStore({ shelf: memoryShelf(), lock: (_name, body) => body(), pause: async () => {} }),
+  cards: memoryShelf(),
+  texts: new Map(),
+})
+const load = (there: ReturnType<typeof shelves>, keys: readonly string[]) =>
+  modelLibrary({ base, keys, ...there }).load(card, signal, () => {})
+
+describe('models of a site whose key is pinned', () => {
+  it('are loaded where the signed manifest lists their weights', async () => {
+    site({ 'manifest.json': await manifest(1) })
+    expect((await load(shelves(), [pinned])).card.id).toBe('toy')
+  })
+
+  it.each([
+    ['without a manifest', async () => undefined, 'not_found'],
+    ['with an unsigned one', async () => ({ ...(await manifest(1)), sig: undefined }), 'weights_integrity'],
+    ['with one that lists others', () => manifest(1, { files: [] }), 'weights_integrity'],
+  ])('are not fetched %s', async (_what, found, code) => {
+    const asked = site({ 'manifest.json': await found() })
+    await expect(load(shelves(), [pinned])).rejects.toMatchObject({ code })
+    expect(asked).toEqual(['manifest.json'])
+  })
+
+  it('are never again of an older release', async () => {
+    const there = shelves()
+    site({ 'manifest.json': await manifest(2) })
+    await load(there, [pinned])
+    site({ 'manifest.json': await manifest(1) })
+    await expect(load(there, [pinned])).rejects.toMatchObject({ code: 'weights_integrity' })
+    site({ 'manifest.json': await manifest(3) })
+    expect((await load(there, [pinned])).card.id).toBe('toy')
+  })
+})
+
+describe('models of a site without a key', () => {
+  it('are held to the hashes in their cards, with a manifest or without', async () => {
+    site({})
+    expect((await load(shelves(), [])).card.id).toBe('toy')
+    const wrong = listed.map((file) => ({ ...file, chunks: file.chunks.map(() => '0'.repeat(64)) }))
+    site({ 'manifest.json': await manifest(1, { files: wrong }) })
+    await expect(load(shelves(), [])).rejects.toMatchObject({ code: 'weights_integrity' })
+  })
+})
