@@ -151,7 +151,7 @@ describe('every command', () => {
     const { code, error } = await zoetrope('paint')
     expect([code, error]).toEqual([
       2,
-      'zoetrope: command: got paint, allowed are generate, serve, train, distill, evaluate, bench, import, inspect, sheet\n',
+      'zoetrope: command: got paint, allowed are generate, serve, train, distill, evaluate, bench, import, inspect, keys, sheet\n',
     ])
   })
 })
