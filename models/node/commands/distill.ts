@@ -64,6 +64,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     config: ditSizes[facts.size],
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     prediction: facts.prediction,
+    focus: 4,
     set,
     backend,
     teacher: averaged(teacher.state),
