@@ -2,17 +2,22 @@
  * The spacetime-patch diffusion transformer: noisy latents, a time per frame and a text to a prediction.
  *
  * Peebles & Xie 2022 (2212.09748) for adaLN-Zero; text by cross-attention with a silent start and by its mean in the
- * modulation; rotary positions over frame, row and column; RMS-normalised queries and keys. One set of weights serves
- * every size and length, since nothing but the rotary tables depends on them. A frame of its own time (0 where it is
- * given clean) makes image and video prompting the same network. Knows no schedule and no sampler.
+ * modulation; rotary positions over frame, row and column; RMS-normalised queries and keys. Before the tokens and after
+ * them a few convolutions look at neighbouring cells of the latents, joined by a skip: what is local (edges that go on
+ * from cell to cell, the last traces of noise) does not have to pass through a token, which is as wide as it has
+ * numbers. One set of weights serves every size and length, since nothing but the rotary tables depends on them. A frame
+ * of its own time (0 where it is given clean) makes image and video prompting the same network. Knows no schedule and no
+ * sampler.
  *
- *   B batch · C latent channels · F latent frames · H, W latent sides · p patch · S = H/p · W/p · T = F · S · D width
+ *   B batch · C latent channels · F latent frames · H, W latent sides · E width of a cell · p patch
+ *   S = H/p · W/p · T = F · S · D width of a token
  */
 
 import { gelu, layerNorm, squaredRelu } from '../graph/composites.ts'
 import { scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { crossAttention, type RotaryTables, selfAttention } from '../nn/attention.ts'
+import { convolution3x3, foldSpace, unfoldSpace } from '../nn/convolution.ts'
 import { type RotaryShares, rotaryTables } from '../nn/embedding.ts'
 import { feedForward, linear } from '../nn/linear.ts'
 import { gated, modulate } from '../nn/modulation.ts'
@@ -23,6 +28,8 @@ export interface DitConfig {
   readonly width: number
   readonly depth: number
   readonly heads: number
+  /** Convolutions over cells of the latents: their width, and how many blocks stand before and after the tokens. */
+  readonly local: { readonly width: number; readonly before: number; readonly after: number }
   /** Width of the text embeddings. */
   readonly textWidth: number
   /** Width of the sinusoidal features of time and guidance. */
@@ -45,31 +52,64 @@ export interface DitInputs {
 
 /** The prediction, [B, C, F, H, W]. Exactly zero at initialisation. */
 export function dit(config: DitConfig, { latents, time, text, pooled, textBias, guidance }: DitInputs): Value {
-  const { width, patch } = config
+  const { width, patch, local, channels } = config
   const [, , frames, height, columns] = latents.shape as [number, number, number, number, number]
+  if (height % patch !== 0 || columns % patch !== 0)
+    throw new RangeError(`dit: latents of ${height}×${columns}, allowed are multiples of the patch ${patch}`)
   const grid = { frames, height: height / patch, width: columns / patch }
   const rotary = rotaryTables(grid, config.rotaryShares, config.rotaryBase)
   const condition = conditioning(config, time, pooled, guidance) //                     [B, F, D]
 
-  let hidden = linear('patch', patchify(latents, patch), width) //                      [B, T, D]
+  const near = scope('before', () =>
+    cellBlocks(config, convolution3x3('in', intoCells(latents), local.width), condition, local.before),
+  ) //                                                                                  [B·F, H, W, E]
+  let hidden = linear('patch', intoTokens(near, frames, patch), width) //               [B, T, D]
   for (let index = 0; index < config.depth; index++) {
     hidden = scope(`layers.${index}`, () => layer(config, hidden, condition, { text, textBias, rotary }))
   }
   const [shift, scale] = modulation('final', condition, width, 2) as [Value, Value] //  [B, F, 1, D]
-  const tokens = linear('out', modulate(layerNorm(hidden), shift, scale), patch * patch * config.channels, { gain: 0 })
-  return unpatchify(tokens, latents.shape, patch)
+  const told = linear('unpatch', modulate(layerNorm(hidden), shift, scale), patch * patch * local.width)
+  const far = op.add(near, outOfTokens(told, near.shape, patch)) //                     [B·F, H, W, E]
+  const cells = scope('after', () => cellBlocks(config, far, condition, local.after))
+  return scope('end', () => {
+    const [shift, scale] = modulation('final', condition, local.width, 2) as [Value, Value]
+    const rows = modulate(layerNorm(asRows(cells, frames)), shift, scale) //            [B, F·H·W, E]
+    return outOfCells(linear('out', rows, channels, { gain: 0 }), latents.shape)
+  })
 }
+
+/** Residual blocks over cells [B·F, H, W, E], modulated frame by frame, silent at the start. */
+function cellBlocks({ local, activation }: DitConfig, cells: Value, condition: Value, count: number): Value {
+  const act = activations[activation]
+  const frames = op.at(condition.shape, 1)
+  let hidden = cells
+  for (let index = 0; index < count; index++) {
+    hidden = scope(`local.${index}`, () => {
+      const [shift, scale, gate] = modulation('modulation', condition, local.width, 3) as [Value, Value, Value]
+      const rows = asRows(hidden, frames)
+      const calm = op.reshape(modulate(layerNorm(rows), shift, scale), cells.shape)
+      const mixed = linear('mix', act(convolution3x3('conv', calm, local.width)), local.width)
+      return op.reshape(gated(rows, gate, asRows(mixed, frames)), cells.shape)
+    })
+  }
+  return hidden
+}
+
+const activations = { gelu, squaredRelu } as const
 
 /** One transformer layer: attend, read the text, think. */
 function layer(config: DitConfig, x: Value, condition: Value, { text, textBias, rotary }: LayerContext): Value {
   const { width, heads } = config
   const [b1, s1, g1, b2, s2, g2] = modulation('modulation', condition, width, 6) as Six // [B, F, 1, D]
-  const activation = config.activation === 'gelu' ? gelu : squaredRelu
   const attended = selfAttention('attention', modulate(layerNorm(x), b1, s1), { heads, rotary })
   const seen = gated(x, g1, attended) //                                                [B, T, D]
   const read = crossAttention('text', layerNorm(seen), text, { heads, bias: textBias, gain: 0 })
   const told = op.add(seen, read) //                                                    [B, T, D]
-  return gated(told, g2, feedForward('mlp', modulate(layerNorm(told), b2, s2), 4 * width, width, activation))
+  return gated(
+    told,
+    g2,
+    feedForward('mlp', modulate(layerNorm(told), b2, s2), 4 * width, width, activations[config.activation]),
+  )
 }
 
 interface LayerContext {
@@ -99,23 +139,33 @@ function modulation(name: string, condition: Value, width: number, parts: number
   return op.split(op.reshape(all, [batch, frames, 1, parts * width]), parts, -1)
 }
 
-/** [B, C, F, H, W] → [B, T, C·p·p]. */
-export function patchify(latents: Value, patch: number): Value {
+/** [B, C, F, H, W] → [B·F, H, W, C]. */
+function intoCells(latents: Value): Value {
   const [batch, channels, frames, height, width] = latents.shape as [number, number, number, number, number]
-  const [rows, columns] = [height / patch, width / patch]
-  if (!Number.isInteger(rows) || !Number.isInteger(columns)) {
-    throw new RangeError(`dit: latents of ${height}×${width}, allowed are multiples of the patch ${patch}`)
-  }
-  const split = op.reshape(latents, [batch, channels, frames, rows, patch, columns, patch])
-  const tokens = op.transpose(split, [0, 2, 3, 5, 1, 4, 6])
-  return op.reshape(tokens, [batch, frames * rows * columns, channels * patch * patch])
+  return op.reshape(op.transpose(latents, [0, 2, 3, 4, 1]), [batch * frames, height, width, channels])
 }
 
-/** The inverse of patchify. */
-export function unpatchify(tokens: Value, shape: Value['shape'], patch: number): Value {
-  const [batch, channels, frames, height, width] = shape as [number, number, number, number, number]
-  const split = op.reshape(tokens, [batch, frames, height / patch, width / patch, channels, patch, patch])
-  return op.reshape(op.transpose(split, [0, 4, 1, 2, 5, 3, 6]), shape)
+/** [B, F·H·W, C] → the shape of the latents, [B, C, F, H, W]. */
+function outOfCells(rows: Value, [batch, channels, frames, height, width]: Value['shape']): Value {
+  const split = [batch, frames, height, width, channels] as number[]
+  return op.transpose(op.reshape(rows, split), [0, 4, 1, 2, 3])
+}
+
+/** [B·F, H, W, E] → [B, F·H·W, E]: what a modulation by frame takes. */
+function asRows(cells: Value, frames: number): Value {
+  const [all, height, width, channels] = cells.shape as [number, number, number, number]
+  return op.reshape(cells, [all / frames, frames * height * width, channels])
+}
+
+/** Cells [B·F, H, W, E] → tokens [B, T, p·p·E]. */
+function intoTokens(cells: Value, frames: number, patch: number): Value {
+  return asRows(foldSpace(cells, patch), frames)
+}
+
+/** Tokens [B, T, p·p·E] → cells [B·F, H, W, E]. */
+function outOfTokens(tokens: Value, [all, height, width]: Value['shape'], patch: number): Value {
+  const [rows, columns] = [(height as number) / patch, (width as number) / patch]
+  return unfoldSpace(op.reshape(tokens, [all as number, rows, columns, op.at(tokens.shape, 2)]), patch)
 }
 
 const common = {
@@ -125,12 +175,21 @@ const common = {
   featureWidth: 128,
   activation: 'squaredRelu',
   rotaryBase: 100,
+  local: { width: 96, before: 1, after: 3 },
   guided: false,
 } as const
 
 /** The sizes, by name. Parameters without the text encoder: about 9 M, 30 M, 100 M. */
 export const ditSizes = {
-  tiny: { ...common, channels: 16, width: 64, depth: 2, heads: 2, rotaryShares: [4, 6, 6] },
+  tiny: {
+    ...common,
+    channels: 16,
+    width: 64,
+    depth: 2,
+    heads: 2,
+    rotaryShares: [4, 6, 6],
+    local: { width: 24, before: 1, after: 1 },
+  },
   nano: { ...common, width: 256, depth: 6, heads: 4, rotaryShares: [8, 12, 12] },
   small: { ...common, width: 384, depth: 9, heads: 6, rotaryShares: [8, 12, 12] },
   base: { ...common, width: 640, depth: 11, heads: 10, rotaryShares: [8, 12, 12] },

@@ -12,7 +12,7 @@ import { type AutoencoderConfig, encoder, spatialStride, temporalStride } from '
 import { encode } from '../onnx/encode.ts'
 import { lower } from '../onnx/lower.ts'
 import type { Backend, Session } from '../pipeline/backend.ts'
-import { unitPixels } from '../train/batches.ts'
+import { cellCoverage, unitPixels } from '../train/batches.ts'
 import type { LatentSet } from '../train/denoising.ts'
 import { fromFloat16, toFloat16 } from '../weights/float16.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
@@ -32,51 +32,63 @@ export interface LatentOptions {
 }
 
 /** Seeds of the training clips begin here; evaluation draws from elsewhere. */
-export const trainingSeed = 0x1000000
+const trainingSeed = 0x1000000
+const unseenSeed = 0x8000000
 
 const atOnce = 16
 
 /** Encodes the clips or reads them back. */
 export async function latentSet(options: LatentOptions): Promise<LatentSet> {
-  const { config, count, frames, side } = options
-  const shape = {
-    channels: config.channels,
-    frames: (frames - 1) / temporalStride + 1,
-    height: side / spatialStride,
-    width: side / spatialStride,
-  }
-  const size = shape.channels * shape.frames * shape.height * shape.width
+  const { count, frames, side } = options
+  const { shape, size, cells } = measuresOf(options)
   const path = join(cacheFolder(), `latents-${fingerprint(options)}-${count}x${frames}x${side}.f16`)
-  const known = await readFile(path).catch(() => undefined)
-  const latents =
-    known?.length === count * size * 2
-      ? fromFloat16(new Uint16Array(known.buffer, known.byteOffset, count * size))
-      : await encodeAll(options, size)
-  if (known === undefined) {
-    await mkdir(dirname(path), { recursive: true })
-    await writeAtomically(path, new Uint8Array(toFloat16(latents).buffer))
+  const coverPath = join(cacheFolder(), `coverage-${count}x${frames}x${side}.u8`)
+  const [known, cover] = await Promise.all([path, coverPath].map((each) => readFile(each).catch(() => undefined)))
+  const attributes = attributesFrom(trainingSeed)
+  if (known?.length === count * size * 2 && cover?.length === count * cells) {
+    const latents = fromFloat16(new Uint16Array(known.buffer, known.byteOffset, count * size))
+    return { count, ...shape, latents, coverage: cover, attributes }
   }
-  const attributes = (index: number) => sampleAttributes((trainingSeed + index) >>> 0, 'seen')
-  return { count, ...shape, latents, attributes }
+  const { latents, coverage } = await encodeAll(options, trainingSeed)
+  await mkdir(dirname(path), { recursive: true })
+  await writeAtomically(path, new Uint8Array(toFloat16(latents).buffer))
+  await writeAtomically(coverPath, coverage)
+  return { count, ...shape, latents, coverage, attributes }
 }
 
-async function encodeAll(
-  { config, parameters, backend, count, frames, side, signal, progress }: LatentOptions,
-  size: number,
-): Promise<Float32Array> {
+/** Clips that no training run has seen, encoded afresh. */
+export async function unseenSet(options: LatentOptions): Promise<LatentSet> {
+  const encoded = await encodeAll(options, unseenSeed)
+  return { count: options.count, ...measuresOf(options).shape, ...encoded, attributes: attributesFrom(unseenSeed) }
+}
+
+const attributesFrom = (seed: number) => (index: number) => sampleAttributes((seed + index) >>> 0, 'seen')
+
+function measuresOf({ config, frames, side }: LatentOptions) {
+  const [groups, grid] = [(frames - 1) / temporalStride + 1, side / spatialStride]
+  const cells = groups * grid * grid
+  const shape = { channels: config.channels, frames: groups, height: grid, width: grid }
+  return { shape, size: config.channels * cells, cells }
+}
+
+async function encodeAll(options: LatentOptions, seed: number): Promise<Pick<LatentSet, 'latents' | 'coverage'>> {
+  const { config, parameters, backend, count, frames, side, signal, progress } = options
+  const { size, cells } = measuresOf(options)
   await using session = await encoderSession(config, parameters, backend, atOnce, frames, side)
-  await using queue = filmQueue((n) => [trainingSeed + n * atOnce, atOnce, frames, side, 3])
-  const latents = new Float32Array(Math.ceil(count / atOnce) * atOnce * size)
+  await using queue = filmQueue((n) => [seed + n * atOnce, atOnce, frames, side, 4])
+  const rounded = Math.ceil(count / atOnce) * atOnce
+  const [latents, coverage] = [new Float32Array(rounded * size), new Uint8Array(rounded * cells)]
   for (let first = 0; first < count; first += atOnce) {
     signal.throwIfAborted()
-    const pixels = unitPixels(await queue.next())
+    const films = await queue.next()
     const outputs = await session.run({
-      frames: { dtype: 'float32', shape: [atOnce, frames, side, side, 3], data: pixels },
+      frames: { dtype: 'float32', shape: [atOnce, frames, side, side, 3], data: unitPixels(films) },
     })
     latents.set(outputs.latents?.data as Float32Array, first * size)
+    coverage.set(cellCoverage(films), first * cells)
     progress(Math.min(count, first + atOnce))
   }
-  return latents.subarray(0, count * size)
+  return { latents: latents.subarray(0, count * size), coverage: coverage.subarray(0, count * cells) }
 }
 
 export function encoderSession(

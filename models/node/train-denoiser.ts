@@ -25,7 +25,10 @@ export interface DenoiserStage {
 export interface DenoiserRun {
   readonly config: DitConfig
   readonly text: TextEncoderConfig
+  /** Clips; parts of several frames draw from here. */
   readonly set: LatentSet
+  /** Single frames; parts of one frame draw from here. */
+  readonly pictures: LatentSet
   readonly backend: Backend
   /** Name of the checkpoint. */
   readonly run: string
@@ -35,6 +38,8 @@ export interface DenoiserRun {
   readonly optimizer: OptimizerName
   readonly prediction: Prediction
   readonly weighting: LossWeighting
+  /** How much more the puppet's cells count. */
+  readonly focus: number
   /** Above one, more of the samples are noisy: t becomes s·t / (1 + (s − 1)·t). */
   readonly shift: number
   readonly emaDecay: number
@@ -82,16 +87,18 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
 }
 
 function feedsOf(
-  { set, seed, config, prediction, weighting, shift }: DenoiserRun,
+  { set: clips, pictures, seed, config, prediction, weighting, focus, shift }: DenoiserRun,
   parts: readonly DenoiserPart[],
   step: number,
 ): Feeds {
   const each = parts.map(({ name, batch, frames, tokens }, index) => {
+    const set = frames === 1 ? pictures : clips
     const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
     return denoisingFeeds(drawn, {
       schedule: cosine(),
       prediction,
       weighting,
+      focus,
       timeOf: (t) => (shift * t) / (1 + (shift - 1) * t),
       featureWidth: config.featureWidth,
     })

@@ -3,23 +3,21 @@
  * whose teacher is the stage before, so an interruption loses nothing but the last few updates.
  */
 
-import { denoisedFrom, outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
+import { outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
 import { randomStream } from '../../shared/random.ts'
-import { cosine, type NoiseLevel, noiseAngle } from '../../shared/schedule.ts'
-import { input, type ParameterDescription, scope, sizeOf, trace } from '../graph/graph.ts'
-import { type DitConfig, dit } from '../networks/dit.ts'
-import { type TextEncoderConfig, textEncoder } from '../networks/text-encoder.ts'
+import { cosine, type NoiseLevel } from '../../shared/schedule.ts'
+import type { DitConfig } from '../networks/dit.ts'
+import type { TextEncoderConfig } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
-import { encode } from '../onnx/encode.ts'
-import { lower } from '../onnx/lower.ts'
-import type { Backend, HostTensor, Session } from '../pipeline/backend.ts'
+import type { Backend, HostTensor } from '../pipeline/backend.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
-import { type Denoise, guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
+import { guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
 import { denoiserObjective } from '../train/objectives.ts'
 import { type TrainingState, trainer } from '../train/trainer.ts'
 import { fnv1a } from '../world/vocabulary.ts'
+import { type DenoiserSession, denoiserSession } from './denoiser-session.ts'
 import { optimizersOf } from './optimizers.ts'
 import { openRun } from './runs.ts'
 
@@ -28,6 +26,8 @@ export interface StudentRun {
   readonly text: TextEncoderConfig
   /** What teacher and student say. */
   readonly prediction: Prediction
+  /** How much more the puppet's cells count. */
+  readonly focus: number
   readonly set: LatentSet
   readonly backend: Backend
   /** The teacher's averaged parameters. */
@@ -79,7 +79,13 @@ async function runStage(
   const run = await openRun(name)
   const student: DitConfig = { ...config, guided: true }
   const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1 }
-  await using teaching = await teacherSession(options, teacher, { ...config, guided: steps !== undefined })
+  await using teaching = await denoiserSession({
+    ...options,
+    config: { ...config, guided: steps !== undefined },
+    parameters: teacher,
+    name: part.name,
+    shape: [batch, set.channels, set.frames, set.height, set.width],
+  })
   await using learner = await trainer({
     backend: options.backend,
     objective: () => denoiserObjective(student, text, set, [part]),
@@ -113,38 +119,9 @@ function parametersOf(state: TrainingState): TrainingState {
   )
 }
 
-/** The teacher as it predicts, at the student's batch. */
-async function teacherSession(
-  { text, batch, tokens, set, backend, seed }: StudentRun,
-  parameters: TrainingState,
-  config: DitConfig,
-): Promise<Session> {
-  const shape = [batch, set.channels, set.frames, set.height, set.width]
-  const graph = trace(() => {
-    const encoding = scope('text', () =>
-      textEncoder(text, input('video.ids', [batch, tokens], 'int32'), input('video.mask', [batch, tokens])),
-    )
-    const guidance = config.guided ? input('video.guidance', [batch, config.featureWidth]) : undefined
-    const time = input('video.time', [batch, set.frames, config.featureWidth])
-    return {
-      output: scope('dit', () => dit(config, { latents: input('video.latents', shape), time, guidance, ...encoding })),
-    }
-  })
-  const fresh = initialize(seed)
-  const descriptions = new Map(graph.parameters.map(({ attributes }) => [attributes.name, attributes]))
-  const stored = (name: string) => {
-    const data = parameters[name] ?? fresh(descriptions.get(name) as ParameterDescription)
-    return {
-      dtype: 'float32',
-      data: { kind: 'inline', bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) },
-    } as const
-  }
-  return backend.load({ model: encode(lower(graph, { stored })) })
-}
-
 async function feedsOf(
   options: StudentRun,
-  teaching: Session,
+  teaching: DenoiserSession,
   name: string,
   step: number,
   steps: number | undefined,
@@ -183,7 +160,7 @@ async function feedsOf(
     steps === undefined
       ? await guidedTarget(options, teaching, drawn, latents, levels, scales)
       : await twoStepTarget(
-          denoiseBy(options, teaching, drawn, { ...drawn.text, 'video.guidance': guidance }),
+          teaching.under({ ...drawn.text, 'video.guidance': guidance }),
           schedule,
           drawn.shape,
           latents,
@@ -195,7 +172,6 @@ async function feedsOf(
     const said = outputFrom(prediction, levels[clip] as NoiseLevel)
     return [said.latents, said.estimate]
   })
-  const weights = levels.map((level) => outputLossWeight(prediction, 'clamped', level))
   const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: drawn.shape, data })
   return {
     ...drawn.text,
@@ -207,7 +183,7 @@ async function feedsOf(
       levels.map((level) => new Array<NoiseLevel>(set.frames).fill(level)),
       config.featureWidth,
     ),
-    ...weightFeed(drawn, weights),
+    ...weightFeed(drawn, levels, (level) => outputLossWeight(prediction, 'clamped', level), options.focus),
   }
 }
 
@@ -216,41 +192,14 @@ const schedule = cosine()
 /** What two evaluations of the teacher combine to. */
 async function guidedTarget(
   options: StudentRun,
-  teaching: Session,
+  teaching: DenoiserSession,
   drawn: Draw,
   latents: Float32Array,
   levels: readonly NoiseLevel[],
   scales: readonly number[],
 ): Promise<Float32Array> {
   const silence = textFeeds('video', new Array<string>(options.batch).fill(''), options.tokens)
-  const conditional = await denoiseBy(options, teaching, drawn, drawn.text)(latents, levels)
-  const unconditional = await denoiseBy(options, teaching, drawn, silence)(latents, levels)
+  const conditional = await teaching.under(drawn.text)(latents, levels)
+  const unconditional = await teaching.under(silence)(latents, levels)
   return guidedEstimate(drawn.shape, conditional, unconditional, scales)
-}
-
-function denoiseBy(
-  { config, set, prediction }: StudentRun,
-  teaching: Session,
-  { shape }: Draw,
-  conditions: Feeds,
-): Denoise {
-  return async (latents, levels) => {
-    const angles = levels.flatMap((level) => new Array<number>(set.frames).fill(noiseAngle(level)))
-    const outputs = await teaching.run({
-      ...conditions,
-      'video.latents': { dtype: 'float32', shape, data: latents },
-      'video.time': {
-        dtype: 'float32',
-        shape: [shape[0], set.frames, config.featureWidth],
-        data: sinusoids(angles, config.featureWidth),
-      },
-    })
-    const output = outputs.output?.data
-    if (!(output instanceof Float32Array) || output.length !== sizeOf(shape))
-      throw new TypeError('teacher: it gave no output of the batch’s shape')
-    return mixed(shape, latents, output, (clip) => {
-      const estimate = denoisedFrom(prediction, levels[clip] as NoiseLevel)
-      return [estimate.latents, estimate.output]
-    })
-  }
 }

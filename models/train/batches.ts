@@ -6,6 +6,7 @@
  */
 
 import { randomStream } from '../../shared/random.ts'
+import { spatialStride, temporalStride } from '../networks/autoencoder.ts'
 import { renderClip } from '../world/renderer.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
 
@@ -42,6 +43,22 @@ export function unitPixels({ bytes, channels }: Films): Float32Array {
     for (let colour = 0; colour < 3; colour++)
       out[n * 3 + colour] = (bytes[n * channels + colour] as number) / 127.5 - 1
   return out
+}
+
+/** How much of each cell of the latents the puppet covers, 0…255: [count, (frames + 3) / 4, side / 8, side / 8]. */
+export function cellCoverage({ count, frames, side, channels, bytes }: Films): Uint8Array {
+  const [groups, grid] = [(frames - 1) / temporalStride + 1, side / spatialStride]
+  const sums = new Float64Array(count * groups * grid * grid)
+  for (let n = 0; n < count * frames * side * side; n++) {
+    const [row, column] = [Math.floor(n / side) % side, n % side]
+    const [clip, frame] = [Math.floor(n / side / side / frames), Math.floor(n / side / side) % frames]
+    const group = Math.ceil(frame / temporalStride)
+    const cell = ((clip * groups + group) * grid + Math.floor(row / spatialStride)) * grid
+    const at = cell + Math.floor(column / spatialStride)
+    // The first frame is a group of its own.
+    sums[at] = (sums[at] as number) + (bytes[n * channels + 3] as number) * (frame === 0 ? temporalStride : 1)
+  }
+  return Uint8Array.from(sums, (sum) => Math.round(sum / (temporalStride * spatialStride ** 2)))
 }
 
 export interface WindowBatch {

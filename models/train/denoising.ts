@@ -24,6 +24,8 @@ export interface LatentSet {
   readonly width: number
   /** [count, channels, frames, height, width]. */
   readonly latents: Float32Array
+  /** How much of each cell the puppet covers, 0…255: [count, frames, height, width]. */
+  readonly coverage: Uint8Array
   readonly attributes: (index: number) => Attributes
 }
 
@@ -49,6 +51,8 @@ export interface Draw {
   readonly shape: readonly [batch: number, channels: number, frames: number, height: number, width: number]
   readonly clean: Float32Array
   readonly noise: Float32Array
+  /** 0…1: [batch, frames, height, width]. */
+  readonly coverage: Float32Array
   /** In (0, 1], one per clip, stratified. */
   readonly times: Float32Array
   /** Whether the first frame is given, per clip. */
@@ -67,6 +71,7 @@ export function draw(options: DrawOptions): Draw {
     name,
     shape,
     clean: gathered(set, chosen, frames),
+    coverage: covered(set, chosen, frames),
     noise: gaussian(seed, 0x20000000 + step, 0, size),
     times: Float32Array.from({ length: batch }, (_, index) => 1 - ((offset + index / batch) % 1)),
     given: chosen.map(() => frames > 1 && random.chance(options.given)),
@@ -90,6 +95,16 @@ function gathered(
       cursor += frames * area
     }
   }
+  return out
+}
+
+function covered({ coverage, frames: all, height, width }: LatentSet, chosen: readonly number[], frames: number) {
+  const area = height * width
+  const out = new Float32Array(chosen.length * frames * area)
+  chosen.forEach((index, row) => {
+    for (let n = 0; n < frames * area; n++)
+      out[row * frames * area + n] = (coverage[index * all * area + n] as number) / 255
+  })
   return out
 }
 
@@ -175,20 +190,37 @@ export function timeFeed(
   return { [`${name}.time`]: { dtype: 'float32', shape: [shape[0], shape[2], width], data: sinusoids(angles, width) } }
 }
 
-/** Which frames are judged, and how much: [batch, 1, frames, 1, 1]. */
-export function weightFeed({ name, shape, given }: Draw, weights: readonly number[]): Record<string, HostTensor> {
-  const data = new Float32Array(shape[0] * shape[2])
-  weights.forEach((weight, clip) => {
-    for (let frame = 0; frame < shape[2]; frame++)
-      data[clip * shape[2] + frame] = frame === 0 && given[clip] ? 0 : weight
-  })
-  return { [`${name}.weight`]: { dtype: 'float32', shape: [shape[0], 1, shape[2], 1, 1], data } }
+/**
+ * Which cells are judged, and how much: [batch, 1, frames, height, width]. A cell that the puppet covers counts
+ * 1 + focus · alpha² times as much as scenery: the puppet is the hard part and a tenth of the picture. At high noise,
+ * where it could still be anywhere, such a weight would bend the mean of what may be, so it fades with alpha.
+ */
+export function weightFeed(
+  { name, shape, given, coverage }: Draw,
+  levels: readonly NoiseLevel[],
+  weightOf: (level: NoiseLevel) => number,
+  focus: number,
+): Record<string, HostTensor> {
+  const [batch, , frames, height, width] = shape
+  const data = new Float32Array(coverage.length)
+  const size = height * width
+  for (let clip = 0; clip < batch; clip++) {
+    const level = levels[clip] as NoiseLevel
+    const [weight, more] = [weightOf(level), focus * level.alpha ** 2]
+    for (let n = 0; n < frames * size; n++) {
+      const at = clip * frames * size + n
+      data[at] = given[clip] && n < size ? 0 : weight * (1 + more * (coverage[at] as number))
+    }
+  }
+  return { [`${name}.weight`]: { dtype: 'float32', shape: [batch, 1, frames, height, width], data } }
 }
 
 export interface DenoisingOptions {
   readonly schedule: Schedule
   readonly prediction: Prediction
   readonly weighting: LossWeighting
+  /** How much more the puppet's cells count, see weightFeed. */
+  readonly focus: number
   readonly featureWidth: number
   /** Maps the uniform times of a batch: identity, or towards the middle of the schedule. */
   readonly timeOf?: (uniform: number) => number
@@ -196,7 +228,7 @@ export interface DenoisingOptions {
 
 /** The feeds of one part of a denoising step. */
 export function denoisingFeeds(drawn: Draw, options: DenoisingOptions): Record<string, HostTensor> {
-  const { schedule, prediction, weighting, featureWidth, timeOf = (t) => t } = options
+  const { schedule, prediction, weighting, focus, featureWidth, timeOf = (t) => t } = options
   const levels = Array.from(drawn.times, (t) => schedule(timeOf(t)))
   const perFrame = frameLevels(drawn, levels)
   const at = (clip: number, frame: number) => perFrame[clip]?.[frame] as NoiseLevel
@@ -209,10 +241,7 @@ export function denoisingFeeds(drawn: Draw, options: DenoisingOptions): Record<s
     ),
     [`${name}.target`]: tensor(mixed(shape, clean, noise, (clip) => [target(clip).clean, target(clip).noise])),
     ...timeFeed(drawn, perFrame, featureWidth),
-    ...weightFeed(
-      drawn,
-      levels.map((level) => outputLossWeight(prediction, weighting, level)),
-    ),
+    ...weightFeed(drawn, levels, (level) => outputLossWeight(prediction, weighting, level), focus),
     ...drawn.text,
   }
 }

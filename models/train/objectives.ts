@@ -57,7 +57,7 @@ export interface DenoiserShape {
 
 /**
  * Weighted squared error of the prediction, over parts of different lengths with the same weights.
- * Inputs per part: latents and target [B, C, G, h, w]; time [B, G, features]; weight [B, 1, G, 1, 1]; ids, mask [B, L];
+ * Inputs per part: latents and target [B, C, G, h, w]; time [B, G, features]; weight [B, 1, G, h, w]; ids, mask [B, L];
  * guidance [B, features] for a guided network.
  */
 export function denoiserObjective(
@@ -81,7 +81,7 @@ function partLoss(
   const latents = input(`${name}.latents`, [batch, config.channels, frames, height, width])
   const target = input(`${name}.target`, latents.shape)
   const time = input(`${name}.time`, [batch, frames, config.featureWidth])
-  const weight = input(`${name}.weight`, [batch, 1, frames, 1, 1])
+  const weight = input(`${name}.weight`, [batch, 1, frames, height, width])
   const ids = input(`${name}.ids`, [batch, tokens], 'int32')
   const mask = input(`${name}.mask`, [batch, tokens])
   const guidance = config.guided ? input(`${name}.guidance`, [batch, config.featureWidth]) : undefined

@@ -108,7 +108,7 @@ async function trainingRate(model: Model, batch: number) {
     'video.latents': random(shape, 0),
     'video.target': random(shape, 1),
     'video.time': random([batch, clip.frames, width], 2),
-    'video.weight': random([batch, 1, clip.frames, 1, 1], 3),
+    'video.weight': random([batch, 1, clip.frames, clip.height, clip.width], 3),
     'video.guidance': random([batch, width], 4),
     'video.ids': { dtype: 'int32', shape: [batch, 24], data: new Int32Array(batch * 24).fill(1) },
     'video.mask': { dtype: 'float32', shape: [batch, 24], data: new Float32Array(batch * 24).fill(1) },

@@ -64,6 +64,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     config: ditSizes[facts.size],
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     prediction: facts.prediction,
+    focus: 4,
     set,
     backend,
     teacher: averaged(teacher.state),
@@ -98,7 +99,7 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
       guided: true,
       prediction,
       steps: { values: [to], min: to, max: to, default: to },
-      guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 3 },
+      guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 4 },
       sampler: 'ddim',
       training: {
         teacher_steps: Number(run.facts.teacherSteps ?? 0),

@@ -14,7 +14,9 @@ import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import { writeAtomically } from '../checkpoints.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
-import { latentSet } from '../latents.ts'
+import { denoiserSession } from '../denoiser-session.ts'
+import { denoisingErrors } from '../denoising-error.ts'
+import { latentSet, unseenSet } from '../latents.ts'
 import { loadCard, releasedState } from '../models.ts'
 import { optimizerNames } from '../optimizers.ts'
 import { releaseAutoencoder, releaseCard, releaseParts } from '../release.ts'
@@ -34,6 +36,7 @@ export const trainCommand: Command = {
     images: { kind: 'number', value: 'N', help: 'denoiser: how many of them learn from pictures alone (a tenth)' },
     batch: { kind: 'number', value: 'N', help: 'samples in a step (24)' },
     clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 2000, denoiser 20000)' },
+    pictures: { kind: 'number', value: 'N', help: 'denoiser: single frames to learn from (three for each clip)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
     from: { kind: 'text', value: 'ID', help: 'denoiser: go on from a released model where the run has no checkpoint' },
     side: { kind: 'number', value: 'N', help: 'autoencoder: side of the squares it learns from (40)' },
@@ -42,15 +45,19 @@ export const trainCommand: Command = {
     optimizer: { kind: 'text', value: 'NAME', help: `${optimizerNames.join(' or ')} (muon)` },
     prediction: { kind: 'text', value: 'NAME', help: `denoiser: what it says, ${predictions.join(', ')} (sample)` },
     weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (clamped)` },
+    focus: { kind: 'number', value: 'F', help: 'denoiser: how much more the puppet’s cells count (4)' },
     shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (1)' },
     seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
     plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
+    ema: { kind: 'number', value: 'D', help: 'denoiser: how much of the average stays at each step (0.999)' },
+    judge: { kind: 'flag', help: 'denoiser: print how well the run denoises what it has not seen, and stop' },
     release: { kind: 'flag', help: 'write the weights (and the denoiser’s card) into models/ and stop' },
   },
   run: async (given, surroundings) => {
     const target = oneOf('train', given.positionals[0], targets)
     if (given.text('plot') !== undefined) await plot(target, given, surroundings)
     else if (given.flag('release')) await release(target, given, surroundings)
+    else if (given.flag('judge')) await judge(given, surroundings)
     else await (target === 'autoencoder' ? autoencoder : denoiser)(given, surroundings)
   },
 }
@@ -83,25 +90,32 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
   if (from !== undefined) await restoreRuns(from, { encoder, denoiser: given.text('run') ?? 'denoiser' })
   const count = given.number('clips') ?? 20000
   const backend = nodeBackend()
-  const set = await latentSet({
-    config: autoencoderSizes.stickers,
-    parameters: averaged((await openRun(encoder)).state),
-    backend,
-    count,
-    frames: 17,
-    side: 64,
-    signal,
-    progress: (done) => show(`encoding clips ${done}/${count}`),
-  })
+  const parameters = averaged((await openRun(encoder)).state)
+  const encoded = (count: number, frames: number, what: string) =>
+    latentSet({
+      config: autoencoderSizes.stickers,
+      parameters,
+      backend,
+      count,
+      frames,
+      side: 64,
+      signal,
+      progress: (done) => show(`encoding ${what} ${done}/${count}`),
+    })
+  const set = await encoded(count, 17, 'clips')
+  const pictures = await encoded(given.number('pictures') ?? 3 * count, 1, 'pictures')
   const prediction = oneOf('--prediction', given.text('prediction') ?? 'sample', predictions)
   const steps = given.number('steps') ?? 20000
   const images = given.number('images') ?? Math.round(steps / 10)
   const batch = given.number('batch') ?? 24
-  say(`latents of ${count} clips are ready; ${images} steps on pictures, then ${steps - images} on clips and pictures`)
+  say(
+    `latents of ${count} clips and ${pictures.count} pictures are ready; ${images} steps on pictures, then ${steps - images} on clips and pictures`,
+  )
   await trainDenoiser({
     config: ditSizes[size],
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     set,
+    pictures,
     backend,
     run: given.text('run') ?? 'denoiser',
     seed: given.number('seed') ?? 1,
@@ -122,8 +136,9 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
     prediction,
     weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
+    focus: given.number('focus') ?? 4,
     shift: given.number('shift') ?? 1,
-    emaDecay: 0.999,
+    emaDecay: given.number('ema') ?? 0.999,
     decay: given.number('decay') ?? 0.3,
     facts: { size, clips: count, prediction },
     signal,
@@ -154,7 +169,7 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
     return say(`wrote ${file} (${bytes} bytes)`)
   }
   const run = await openRun(given.text('run') ?? 'denoiser')
-  const { size, clips, prediction } = run.facts as { size: DitSize; clips: number; prediction: Prediction }
+  const { size, clips, prediction } = run.facts as unknown as DenoiserFacts
   const id = `zt-${size}-teacher`
   const weights = await releaseParts(id, { size, guided: false }, run.state, auto.state)
   const card = await releaseCard(
@@ -165,7 +180,7 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
       guided: false,
       prediction,
       steps: { min: 1, max: 256, default: 32 },
-      guidance: { min: 1, max: 10, default: 3 },
+      guidance: { min: 1, max: 10, default: 4 },
       sampler: 'dpm2m',
       training: { ...originOf(run.facts), steps: run.step, clips, autoencoder_steps: auto.step, objective: prediction },
       figures: { loss: run.curve.at(-1)?.scalars.loss ?? 0 },
@@ -179,6 +194,45 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
 /** The released model a run went on from, if any. */
 const originOf = ({ from }: Readonly<Record<string, unknown>>): Record<string, string> =>
   typeof from === 'string' ? { from } : {}
+
+/** Errors of the averaged run on 64 unseen pictures, as a table. */
+async function judge(given: Arguments, { say, emit, signal }: Surroundings): Promise<void> {
+  const run = await openRun(given.text('run') ?? 'denoiser')
+  const { size, prediction } = run.facts as unknown as DenoiserFacts
+  const backend = nodeBackend()
+  const parameters = averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state)
+  const common = { backend, signal, progress: () => {} }
+  const part = { name: 'image', batch: 64, frames: 1, tokens: captionTokens.picture }
+  const set = await unseenSet({
+    ...common,
+    config: autoencoderSizes.stickers,
+    parameters,
+    count: 64,
+    frames: 1,
+    side: 64,
+  })
+  await using session = await denoiserSession({
+    ...part,
+    backend,
+    config: ditSizes[size],
+    text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
+    prediction,
+    parameters: averaged(run.state),
+    shape: [part.batch, set.channels, 1, set.height, set.width],
+    seed: 1,
+  })
+  const errors = await denoisingErrors(session, { ...part, set })
+  say('time   error   more with another puppet   with another colour')
+  for (const { time, error, puppet, colour } of errors)
+    say(`${time.toFixed(2)}   ${error.toFixed(4)}  ${puppet.toFixed(4)}                     ${colour.toFixed(4)}`)
+  emit({ run: given.text('run') ?? 'denoiser', step: run.step, errors })
+}
+
+interface DenoiserFacts {
+  readonly size: DitSize
+  readonly clips: number
+  readonly prediction: Prediction
+}
 
 async function plot(target: string, given: Arguments, { say }: Surroundings): Promise<void> {
   const run = await openRun(given.text('run') ?? target)
