@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { attention, gelu, layerNorm, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
+import { attention, gelu, layerNorm, neighbours, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
 import { evaluateValues } from '../graph/evaluate.ts'
 import type { Composite, ConvolutionAttributes, Op, Primitive, Shape, Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
@@ -199,6 +199,7 @@ const compositeCases = {
     on([[2, 1, 4], [4]], (x, scale) => rmsNorm(x as Value, scale as Value, 0.5)),
   ],
   squaredRelu: unary(squaredRelu, awayFromZero),
+  neighbours: [on([[2, 3, 2, 2]], (x) => neighbours(x as Value)), on([[1, 1, 4, 1]], (x) => neighbours(x as Value))],
   gelu: [...unary((x) => gelu(x, 'tanh')), ...unary((x) => gelu(x, 'none'))],
   rope: [
     on(

@@ -160,6 +160,13 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
   },
   // relu(x) is already zero where the mask would be.
   squaredRelu: (node, cotangent) => [op.multiply(op.multiply(cotangent, 2), op.relu(first(node)))],
+  // A cell gets back what each of its nine neighbours took of it: gathered too, since adding up by index is slow.
+  neighbours: (node, cotangent) => {
+    const [count, height, width, channels] = first(node).shape as [number, number, number, number]
+    const taken = op.reshape(cotangent, [count, height * width * 9, channels])
+    const back = op.gather(op.pad(taken, [0, 0, 0], [0, 1, 0]), op.constant(takersOf(height, width)), 1)
+    return [op.reshape(op.sum(op.reshape(back, [count, height * width, 9, channels]), [2]), first(node).shape)]
+  },
   // A rotation: its transpose turns the other way. The tables' parts cost nothing unless somebody asks for them.
   rope: (node, cotangent) => {
     const [x, cos, sin] = [first(node), second(node), op.at(node.inputs, 2)]
@@ -171,6 +178,17 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
     const table = (product: Value) => perPair(product, cos.shape, layout)
     return [turned, table(op.multiply(cotangent, x)), table(op.multiply(cotangent, quarter))]
   },
+}
+
+/** For each cell and each of nine turns, which number of H·W·9 took it; the one behind the last where nobody did. */
+function takersOf(height: number, width: number): Int32Array {
+  return Int32Array.from({ length: height * width * 9 }, (_, n) => {
+    const [cell, turn] = [Math.floor(n / 9), n % 9]
+    const row = Math.floor(cell / width) + 1 - Math.floor(turn / 3)
+    const column = (cell % width) + 1 - (turn % 3)
+    const inside = row >= 0 && row < height && column >= 0 && column < width
+    return inside ? (row * width + column) * 9 + turn : height * width * 9
+  })
 }
 
 /** Sums [B, T, heads·d] over batch, heads and the two of each pair: [T, d/2]. */

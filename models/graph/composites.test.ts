@@ -6,6 +6,7 @@ import {
   gelu,
   isComposite,
   layerNorm,
+  neighbours,
   rmsNorm,
   rope,
   softmax,
@@ -38,6 +39,7 @@ describe('a composite', () => {
       layerNorm(x(2, 8)),
       rmsNorm(x(2, 8), op.constant(random(1, 8))),
       squaredRelu(x(2, 8)),
+      neighbours(x(2, 3, 2, 4)),
       gelu(x(2, 8)),
       gelu(x(2, 8), 'none'),
       rope(x(1, 2, 8), angles, angles, 2),
@@ -49,6 +51,12 @@ describe('a composite', () => {
       expect(expansion(each).shape).toEqual(each.shape)
       expect(topologicalOrder([expansion(each)])).not.toContain(each)
     }
+  })
+
+  it('neighbours lays the nine cells around each side by side, zeros beyond the border', () => {
+    const around = numbers(neighbours(x(1, 2, 2, 1)), { x: [1, 2, 3, 4] })
+    expect(around.slice(0, 9)).toEqual([0, 0, 0, 0, 1, 2, 0, 3, 4])
+    expect(around.slice(27)).toEqual([1, 2, 0, 3, 4, 0, 0, 0, 0])
   })
 
   it('softmax gives shares that sum to one and ignore a common offset, however large', () => {

@@ -39,6 +39,13 @@ const expansions = {
     return op.multiply(scaled, op.at(inputs, 1))
   },
   squaredRelu: (inputs) => op.square(op.relu(op.at(inputs, 0))),
+  neighbours: (inputs) => {
+    const x = op.at(inputs, 0)
+    const [count, height, width, channels] = x.shape as [number, number, number, number]
+    const padded = op.reshape(op.pad(x, [0, 1, 1, 0], [0, 1, 1, 0]), [count, (height + 2) * (width + 2), channels])
+    const around = op.gather(padded, op.constant(cellsAround(height, width)), 1) //     [N, H·W·9, C]
+    return op.reshape(around, [count, height, width, 9 * channels])
+  },
   gelu: (inputs, { approximate }) => {
     const x = op.at(inputs, 0)
     if (approximate === 'none') return op.multiply(op.multiply(x, 0.5), op.add(op.erf(op.multiply(x, Math.SQRT1_2)), 1))
@@ -104,6 +111,19 @@ export function rmsNorm(x: Value, scale: Value, epsilon = 1e-6): Value {
 
 /** relu(x)²: as good as GELU in small transformers and far cheaper to differentiate (So et al. 2021, 2109.08668). */
 export const squaredRelu = (x: Value): Value => value('squaredRelu', [x], {}, x.shape)
+
+/** [N, H, W, C] → [N, H, W, 9·C]: each cell's neighbourhood, row by row, zeros beyond the border. */
+export const neighbours = (x: Value): Value =>
+  value('neighbours', [x], {}, [...x.shape.slice(0, 3), 9 * op.at(x.shape, 3)])
+
+/** Numbers of the nine cells around each of a plane H×W, counted in the plane with a border of one cell. */
+function cellsAround(height: number, width: number): Int32Array {
+  return Int32Array.from({ length: height * width * 9 }, (_, n) => {
+    const [cell, turn] = [Math.floor(n / 9), n % 9]
+    const [row, column] = [Math.floor(cell / width) + Math.floor(turn / 3), (cell % width) + (turn % 3)]
+    return row * (width + 2) + column
+  })
+}
 
 export const gelu = (x: Value, approximate: 'tanh' | 'none' = 'tanh'): Value =>
   value('gelu', [x], { approximate }, x.shape)

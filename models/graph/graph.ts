@@ -94,6 +94,8 @@ export interface CompositeAttributes {
   layerNorm: { readonly epsilon: number }
   rmsNorm: { readonly epsilon: number }
   squaredRelu: Nothing
+  /** The nine cells around each cell of a plane, zeros beyond its border. */
+  neighbours: Nothing
   gelu: { readonly approximate: 'tanh' | 'none' }
   rope: { readonly heads: number; readonly layout: RotaryLayout }
   /** `scale` multiplies the logits; 1/√d when left out. */

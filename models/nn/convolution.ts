@@ -6,6 +6,7 @@
  * starves the machine.
  */
 
+import { neighbours } from '../graph/composites.ts'
 import { scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { linear } from './linear.ts'
@@ -13,17 +14,6 @@ import { linear } from './linear.ts'
 /** 3×3 convolution, stride 1, same size: [N, H, W, C] → [N, H, W, out]. */
 export function convolution3x3(name: string, x: Value, out: number, gain = 1): Value {
   return scope(name, () => linear('kernel', neighbours(x), out, { gain }))
-}
-
-/** [N, H, W, C] → [N, H, W, 9·C], row by row around each position. */
-export function neighbours(x: Value): Value {
-  const [height, width] = [op.at(x.shape, 1), op.at(x.shape, 2)]
-  const padded = op.pad(x, [0, 1, 1, 0], [0, 1, 1, 0])
-  const shifts = [0, 1, 2].flatMap((row) => {
-    const rows = op.slice(padded, 1, row, row + height)
-    return [0, 1, 2].map((column) => op.slice(rows, 2, column, column + width))
-  })
-  return op.concatenate(shifts, -1)
 }
 
 /** Space to depth: [N, H, W, C] → [N, H/s, W/s, s·s·C]. */

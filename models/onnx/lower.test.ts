@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
 import { gradient } from '../autodiff/gradient.ts'
-import { attention, gelu, layerNorm, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
+import { attention, gelu, layerNorm, neighbours, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
 import { evaluate } from '../graph/evaluate.ts'
 import {
   type Composite,
@@ -179,6 +179,7 @@ const cases = {
   layerNorm: unary((v) => layerNorm(v, 1e-3)),
   rmsNorm: () => [rmsNorm(x(2, 5), y(5), 1e-3), rmsNorm(x(2, 3, 67), y(67))],
   squaredRelu: unary(squaredRelu),
+  neighbours: () => [neighbours(x(2, 3, 4, 5)), neighbours(x(1, 1, 1, 7))],
   gelu: unary((v) => op.add(gelu(v, 'tanh'), gelu(v, 'none'))),
   rope: () => [
     rope(x(2, 3, 16), table(3, 4), op.sin(table(3, 4)), 2),

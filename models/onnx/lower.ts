@@ -171,6 +171,7 @@ const fusedRules = {
   rmsNorm: (node, { emit, name }) =>
     emit('RMSNormalization', node.inputs.map(name), { axis: integer(-1), epsilon: float(node.attributes.epsilon) }),
   squaredRelu: null,
+  neighbours: null,
   gelu: (node, { emit, name }) =>
     emit('Gelu', [name(first(node))], { approximate: { kind: 'text', value: node.attributes.approximate } }),
   rope: (node, { emit, name, integers: longs }) => {
