@@ -57,7 +57,7 @@ export const trainCommand: Command = {
     const target = oneOf('train', given.positionals[0], targets)
     if (given.text('plot') !== undefined) await plot(target, given, surroundings)
     else if (given.flag('release')) await release(target, given, surroundings)
-    else if (given.flag('judge')) await judge(given, surroundings)
+    else if (given.flag('judge')) await judge(target, given, surroundings)
     else await (target === 'autoencoder' ? autoencoder : denoiser)(given, surroundings)
   },
 }
@@ -84,6 +84,7 @@ async function autoencoder(given: Arguments, surroundings: Surroundings): Promis
 
 async function denoiser(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, show, say } = surroundings
+  const learning = learningOf(given)
   const size = oneOf('--size', given.text('size') ?? 'nano', Object.keys(ditSizes) as DitSize[])
   const encoder = given.text('autoencoder') ?? 'autoencoder'
   const from = given.text('from')
@@ -104,7 +105,6 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     })
   const set = await encoded(count, 17, 'clips')
   const pictures = await encoded(given.number('pictures') ?? 3 * count, 1, 'pictures')
-  const prediction = oneOf('--prediction', given.text('prediction') ?? 'sample', predictions)
   const steps = given.number('steps') ?? 20000
   const images = given.number('images') ?? Math.round(steps / 10)
   const batch = given.number('batch') ?? 24
@@ -132,18 +132,28 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
         ],
       },
     ],
-    learningRate: given.number('rate') ?? 0.002,
-    optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
-    prediction,
-    weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
-    focus: given.number('focus') ?? 4,
-    shift: given.number('shift') ?? 1,
-    emaDecay: given.number('ema') ?? 0.999,
-    decay: given.number('decay') ?? 0.3,
-    facts: { size, clips: count, prediction },
+    ...learning,
+    facts: { size, clips: count, prediction: learning.prediction },
     signal,
     point: reporter(steps, surroundings),
   })
+}
+
+/** How to learn; read before anything is encoded, so that a slip costs no minutes. */
+function learningOf(given: Arguments) {
+  const ema = given.number('ema') ?? 0.999
+  if (!(ema >= 0 && ema < 1))
+    throw new GenerationError('invalid_parameter', `--ema: got ${ema}, allowed are 0 to below 1`)
+  return {
+    learningRate: given.number('rate') ?? 0.002,
+    optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
+    prediction: oneOf('--prediction', given.text('prediction') ?? 'sample', predictions),
+    weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
+    focus: given.number('focus') ?? 4,
+    shift: given.number('shift') ?? 1,
+    emaDecay: ema,
+    decay: given.number('decay') ?? 0.3,
+  }
 }
 
 /** Gives the runs that have no checkpoint yet the weights of a released model. */
@@ -196,7 +206,12 @@ const originOf = ({ from }: Readonly<Record<string, unknown>>): Record<string, s
   typeof from === 'string' ? { from } : {}
 
 /** Errors of the averaged run on 64 unseen pictures, as a table. */
-async function judge(given: Arguments, { say, emit, signal }: Surroundings): Promise<void> {
+async function judge(target: string, given: Arguments, { say, emit, signal }: Surroundings): Promise<void> {
+  if (target !== 'denoiser')
+    throw new GenerationError(
+      'invalid_parameter',
+      `--judge: got ${target}, allowed is denoiser; see zoetrope evaluate --autoencoder`,
+    )
   const run = await openRun(given.text('run') ?? 'denoiser')
   const { size, prediction } = run.facts as unknown as DenoiserFacts
   const backend = nodeBackend()
