@@ -5,7 +5,8 @@
  */
 
 import * as v from 'valibot'
-import type { ModelCard } from './manifest.ts'
+import { latentSpaceSchema, type ModelCard } from './manifest.ts'
+import { cosineSamplers } from './plan.ts'
 import { controlTypes, frameTypes, outputFormats } from './request.ts'
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
@@ -76,6 +77,8 @@ export const catalogModelSchema = v.object({
   ),
   pricing: v.object({ unit: v.picklist(pricingUnits), usd: v.string() }),
   license: v.string(),
+  /** Where it denoises and by which rows; null where its runs cannot be handed over. */
+  latents: v.nullable(latentSpaceSchema),
   /** Of all weights together; null where nobody outside knows them. */
   weights_sha256: v.nullable(v.string()),
 })
@@ -118,6 +121,9 @@ export function catalogModelOf(card: ModelCard): CatalogModel {
   const { parameters, weights } = card
   const download = weights.denoiser.bytes + weights.autoencoder.bytes
   const { sampler, fps, ...dials } = parameters
+  const latents = card.latents ?? null
+  // A network of ours says the same whoever walks the plan; a released one has its own.
+  const others = latents?.plan === 'cosine' ? cosineSamplers.filter((other) => other !== sampler) : []
   return {
     id: card.id,
     revision: card.revision,
@@ -130,8 +136,9 @@ export function catalogModelOf(card: ModelCard): CatalogModel {
       ...noParameters,
       ...dials,
       fps: { values: [fps.default], default: fps.default },
-      schedulers: [sampler],
+      schedulers: [sampler, ...others],
       negative_prompt: true,
+      init_latent: latents !== null,
     },
     outputs: ['mp4', 'gif', 'webp', 'png', 'frames', 'latents'],
     provider_options: { node: [] },
@@ -144,6 +151,7 @@ export function catalogModelOf(card: ModelCard): CatalogModel {
     },
     pricing: { unit: 'megapixel_frame_step', usd: '0.000000' },
     license: card.license,
+    latents,
     weights_sha256: weights.denoiser.sha256,
   }
 }

@@ -75,6 +75,8 @@ export function canonicalForm(request: EffectiveVideo, context: KeyContext): str
     Object.entries(request.provider_options ?? {})
       .sort(([one], [other]) => (one < other ? -1 : 1))
       .map(([key, value]) => [key, typeof value === 'number' ? ['number', String(value)] : value]),
+    // Only of a part of a run, so that the keys of whole ones are what they were.
+    ...((request.envelope ?? request.stop_step) ? [[request.envelope?.step ?? null, request.stop_step ?? null]] : []),
   ])
 }
 

@@ -5,6 +5,7 @@ import { type CatalogModel, catalogModelOf, noParameters } from './catalog.ts'
 import { canonicalForm, contentKey, type KeyContext } from './content-key.ts'
 import { type EffectiveVideo, resolveRequest } from './effective.ts'
 import { effectiveRequest } from './generation.ts'
+import type { LatentFacts } from './handoff.ts'
 import { readCard } from './manifest.ts'
 import { parseRequest } from './request.ts'
 
@@ -157,6 +158,19 @@ describe('a request as sent', () => {
 
 const context: KeyContext = { policyVersion: '1', tenant: 't', provider: 'node', weightsSha256: 'w' }
 const asset = (letter: string) => `ast_${letter.repeat(26)}`
+const facts = {
+  kind: 'zt.latent.v1' as const,
+  family: 'zt.test',
+  model: 'zt-test@r1',
+  shape: [1, 4, 5, 8, 8],
+  dtype: 'f32' as const,
+  bytes: 5120,
+  sha256: '0'.repeat(64),
+  step: 2,
+  steps: 8,
+  scheduler: 'ddim',
+  seed: '5',
+} satisfies LatentFacts
 const full: EffectiveVideo = {
   ...resolve({}).effective,
   guidance_scale_2: 2,
@@ -173,6 +187,8 @@ const full: EffectiveVideo = {
   generate_audio: true,
   draft: true,
   init_latent: asset('f'),
+  envelope: facts,
+  stop_step: 5,
   provider_options: { go: true, b: 1 },
 }
 const hashes = new Map([...'abcdefg'].map((letter) => [asset(letter), `hash-${letter}`]))
@@ -209,6 +225,8 @@ describe('the content key', () => {
       generate_audio: false,
       draft: false,
       init_latent: asset('g'),
+      envelope: { ...facts, step: 3 },
+      stop_step: 6,
       provider_options: { go: false, b: 1 },
     }
     const forms = Object.entries(changes).map(([name, value]) =>

@@ -7,6 +7,7 @@
 
 import type { CatalogModel, Parameters } from './catalog.ts'
 import { GenerationError } from './errors.ts'
+import { envelopeDefaults, factsOf, type LatentFacts, requireHandoff, requireStop } from './handoff.ts'
 import type { CheckedRequest, InferenceMode, OutputFormat } from './request.ts'
 import { nearestOf } from './video.ts'
 
@@ -42,6 +43,10 @@ export interface EffectiveVideo {
   readonly generate_audio?: boolean
   readonly draft?: boolean
   readonly init_latent?: string
+  /** What the latents are, and how many rows they have behind them. */
+  readonly envelope?: LatentFacts
+  /** Rows done in all when the run stops and gives its latents. */
+  readonly stop_step?: number
   readonly provider_options?: Readonly<Record<string, string | number | boolean>>
 }
 
@@ -75,7 +80,7 @@ export function resolveRequest(
   model: CatalogModel,
   { seed, defaults }: ResolveOptions,
 ): Resolved {
-  const request: CheckedRequest = { ...defaults, ...definedOf(sent) }
+  const request = withDefaults(definedOf(sent), model, defaults)
   requireCapabilities(request, model)
   const snap = snapper(model.id, request.strict ?? false)
   const { parameters } = model
@@ -98,13 +103,55 @@ export function resolveRequest(
     ...dials(request, parameters, snap),
     seed: request.seed ?? seed,
     n: snap.near('n', request.n ?? 1, (n = 1) => Math.min(n, parameters.max_n), `1 to ${parameters.max_n}`),
-    output_format: request.output_format ?? 'mp4',
+    output_format: request.output_format ?? (request.stop_step === undefined ? 'mp4' : 'latents'),
     ...media(request),
     ...options(request, model),
   }
+  requireSplit(request, effective, model)
   if (!parameters.seed && request.seed !== undefined) snap.warnings.push({ code: 'seed_ignored', pointer: '/seed' })
   return { effective, warnings: snap.warnings }
 }
+
+/** Request over operator over the latents it begins from; a size said in one way leaves no room for another. */
+function withDefaults(
+  request: CheckedRequest,
+  model: CatalogModel,
+  operator: ResolveOptions['defaults'],
+): CheckedRequest {
+  const { size, num_frames: frames, ...rest } = envelopeDefaults(request, model)
+  const sized = request.size ?? request.width ?? request.resolution ?? request.aspect_ratio
+  return {
+    ...rest,
+    ...(sized === undefined && size !== undefined ? { size } : {}),
+    ...(request.duration === undefined && frames !== undefined ? { num_frames: frames } : {}),
+    ...operator,
+    ...request,
+  }
+}
+
+/** A part of a run must fit what was before it, and ends as latents where something comes after it. */
+function requireSplit({ envelope, stop_step: stop }: CheckedRequest, effective: EffectiveVideo, model: CatalogModel) {
+  const refuse = (field: string, message: string): never => {
+    throw new GenerationError('conflicting_parameters', `${field}: ${message}`, { pointer: `/${field}` })
+  }
+  if (envelope !== undefined) {
+    if (effective.n > 1) refuse('n', `got ${effective.n} with init_latent, allowed is 1; send one request for each`)
+    requireHandoff(envelope, effective, model)
+  }
+  if (stop === undefined) return
+  if (effective.output_format !== 'latents') {
+    refuse('stop_step', `a run that stops gives latents, not ${effective.output_format}; leave output_format out`)
+  }
+  requireStop(stop, envelope?.step ?? 0, effective, model)
+}
+
+/** Where a run in the cloud happened, all of it or what was left of it. */
+export const sourceOf = ({ envelope }: EffectiveVideo): 'in_cloud' | 'hybrid' =>
+  envelope === undefined ? 'in_cloud' : 'hybrid'
+
+/** Rows that are run: what is handed over, before or after, costs and takes nothing here. */
+export const stepsOf = ({ num_inference_steps: steps, envelope, stop_step: stop }: EffectiveVideo): number =>
+  (stop ?? steps ?? 1) - (envelope?.step ?? 0)
 
 /** The mode a request runs under when it names none, over HTTP. */
 export const modeOf = (request: CheckedRequest): InferenceMode => request.inference_mode ?? 'only_in_cloud'
@@ -312,6 +359,8 @@ function media(request: CheckedRequest): Partial<Media> {
     ...(request.generate_audio ? { generate_audio: true } : {}),
     ...(request.draft ? { draft: true } : {}),
     ...(request.init_latent === undefined ? {} : { init_latent: request.init_latent }),
+    ...(request.envelope === undefined ? {} : { envelope: factsOf(request.envelope) }),
+    ...(request.stop_step === undefined ? {} : { stop_step: request.stop_step }),
   }
 }
 
@@ -377,6 +426,7 @@ function requireCapabilities(request: CheckedRequest, model: CatalogModel): void
   needs('audio', has.audio)
   needs('generate_audio', has.generate_audio)
   needs('init_latent', has.init_latent)
+  needs('stop_step', has.init_latent)
   const references = request.input_references?.length ?? 0
   if (references > has.input_references) refuse('input_references', `${references}`, `at most ${has.input_references}`)
 }

@@ -57,7 +57,7 @@ describe('an envelope', () => {
     await refused({ bytes: 60 })
     await refused({ shape: [1, 4, 1, 2, 3] })
     await refused({ sha256: '0'.repeat(64) })
-    await refused({ step: 8 })
+    await refused({ step: 9 })
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, 1e6]) {
       const spoiled = values.slice()
       spoiled[3] = bad

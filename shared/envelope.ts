@@ -27,9 +27,7 @@ export async function checkLatents(envelope: LatentEnvelope, bytes: Uint8Array<A
   if (bytes.length !== expected || bytes.length !== envelope.bytes) {
     refuse(`latents: got ${bytes.length} bytes, the envelope's shape and dtype allow ${expected}`)
   }
-  if (envelope.step >= envelope.steps) {
-    refuse(`step: got ${envelope.step} of ${envelope.steps}, allowed is a step before the last`)
-  }
+  if (envelope.step > envelope.steps) refuse(`step: got ${envelope.step} of ${envelope.steps}, allowed are as many`)
   const digest = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
   if (digest !== envelope.sha256) refuse(`latents: their SHA-256 is ${digest}, the envelope says ${envelope.sha256}`)
   const bad = firstBad(envelope.dtype, bytes)

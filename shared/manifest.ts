@@ -6,6 +6,7 @@
 
 import * as v from 'valibot'
 import { GenerationError } from './errors.ts'
+import { planNames } from './plan.ts'
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const progression = v.strictObject({ min: count, max: count, stride: count, offset: count, default: count })
@@ -17,11 +18,23 @@ export const weightsReferenceSchema = v.strictObject({
   sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
 })
 
+/** Where a model denoises and by which rows: all that must be known to hand its runs over. */
+export const latentSpaceSchema = v.strictObject({
+  channels: count,
+  /** Frames to a latent frame, after the first. */
+  temporal: count,
+  /** Pixels to a latent's side. */
+  spatial: count,
+  plan: v.picklist(planNames),
+})
+
 export const modelCardSchema = v.strictObject({
   id: v.pipe(v.string(), v.regex(/^[a-z0-9-]+$/)),
   revision: v.string(),
   /** Latents of one family fit each other's decoders. */
   family: v.string(),
+  /** Absent, its runs are handed over nowhere. */
+  latents: v.optional(latentSpaceSchema),
   summary: v.string(),
   license: v.string(),
   /** Network sizes by name, and what of them the weights fix. */

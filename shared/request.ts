@@ -211,6 +211,7 @@ export const videoRequestEntries = {
   draft_id: v.optional(shaped('draft_id', idPattern('vid'), 'the id of a draft, vid_…')),
   init_latent: v.optional(asset('init_latent')),
   envelope: v.optional(latentEnvelopeSchema),
+  stop_step: v.optional(whole('stop_step', 1, 1000)),
   cache: v.optional(cacheSchema),
   strict: v.optional(v.boolean()),
   provider_options: v.optional(

@@ -75,17 +75,20 @@ const deviceLimit = 512 * 512 * 81 * 50
 export function route(input: RoutingInput): Route {
   const [device, cloud] = [assessDevice(input), assessCloud(input)]
   const to = (source: Route['source'], reason: RoutingReason): Route => ({ source, reason, device, cloud })
-  const { mode } = input
+  const { mode, effective } = input
+  // One half of a run: the caller has the other.
+  const part = effective.envelope !== undefined || effective.stop_step !== undefined
+  const chosen: RoutingReason = part ? 'latent_handoff' : 'mode_forced'
   if (mode === 'only_on_device') {
     return device.eligible ? to('on_device', 'mode_forced') : to(null, device.reasons[0] ?? 'device_unsupported')
   }
   if (mode === 'only_in_cloud') {
     if (!cloud.eligible) return to(null, cloud.reasons[0] ?? 'cloud_unavailable')
-    return to('in_cloud', input.cached ? 'exact_cache_hit' : 'mode_forced')
+    return to('in_cloud', input.cached ? 'exact_cache_hit' : chosen)
   }
   if (input.cached && cloud.eligible) return to('in_cloud', 'exact_cache_hit')
   if (mode === 'prefer_in_cloud') {
-    if (cloud.eligible) return to('in_cloud', 'mode_forced')
+    if (cloud.eligible) return to('in_cloud', chosen)
     const why = cloud.reasons[0] ?? 'cloud_unavailable'
     return device.eligible ? to('on_device', why) : to(null, why)
   }

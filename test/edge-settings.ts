@@ -6,6 +6,7 @@ export const testCard = {
   id: 'zt-test',
   revision: 'r1',
   family: 'zt.test',
+  latents: { channels: 4, temporal: 4, spatial: 8, plan: 'cosine' },
   summary: 'A model that exists in tests alone',
   license: 'Apache-2.0',
   architecture: { denoiser: 'x', textEncoder: 'x', autoencoder: 'x', guided: false, tokenizer: 'words' },

@@ -15,6 +15,7 @@ export type Fault =
   | 'server_error_before'
   | 'server_error_after'
   | 'rejected'
+  | 'misfit'
   | 'no_credit'
   | 'garbled'
 
@@ -43,6 +44,8 @@ export interface FakeProvider {
   /** POST and PUT requests that arrived, whatever became of them. */
   readonly creates: () => number
   readonly requests: readonly string[]
+  /** Uploads by their name. */
+  readonly files: Map<string, Uint8Array<ArrayBuffer>>
   /** Faults of the next creates, one each. */
   readonly faults: Fault[]
   readonly outputFaults: OutputFault[]
@@ -86,6 +89,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     predictions,
     executions,
     requests,
+    files: new Map(),
     creates: () => creates,
     faults: [],
     outputFaults: [],
@@ -113,6 +117,10 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     if (method === 'POST' && /^\/(models\/[^/]+\/[^/]+\/)?predictions$/.test(path)) return create(request, undefined)
     if (one !== null) return one[2] === undefined ? read(one[1] as string) : stop(one[1] as string)
     if (path === '/predictions') return list(url)
+    if (method === 'PUT' && path.startsWith('/files/')) {
+      provider.files.set(path.slice('/files/'.length), new Uint8Array(await request.arrayBuffer()))
+      return answer(201, {})
+    }
     if (path === '/webhooks/default/secret') return answer(200, { key: provider.secret })
     if (/^\/models\//.test(path)) return answer(200, { latest_version: { id: 'v1', openapi_schema: schema() } })
     if (path === '/embeddings/prompt') {
@@ -132,6 +140,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     if (fault === 'rate_limited') return answer(429, { detail: 'slow down' }, { 'retry-after': '0' })
     if (fault === 'server_error_before') return answer(500, { detail: 'broken' })
     if (fault === 'rejected') return answer(422, { detail: 'no such input' })
+    if (fault === 'misfit') return answer(422, { code: 'latent_mismatch', detail: 'of another model' })
     if (fault === 'no_credit') return answer(402, { detail: 'no credit' })
     const body = await request.text()
     const known = named === undefined ? undefined : predictions.get(named)

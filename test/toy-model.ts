@@ -3,7 +3,7 @@
  */
 
 import { input, type ParameterDescription, scope, trace, type Value } from '../models/graph/graph.ts'
-import { autoencoderSizes, decoder } from '../models/networks/autoencoder.ts'
+import { autoencoderSizes, decoder, latentStrides } from '../models/networks/autoencoder.ts'
 import { dit, ditSizes } from '../models/networks/dit.ts'
 import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.ts'
 import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
@@ -60,6 +60,7 @@ function toyCard(
     id,
     revision: 'r1',
     family: 'zt.toy16',
+    latents: { ...latentStrides, channels: autoencoderSizes.tiny.channels, plan: 'cosine' },
     summary: 'Random weights, for tests.',
     license: 'Apache-2.0',
     architecture: { denoiser: 'tiny', textEncoder: 'tiny', autoencoder: 'tiny', guided, tokenizer: tokenizerRevision },

@@ -27,6 +27,7 @@ export interface Env {
   readonly NODE_TOKEN?: string
   readonly REPLICATE_API_TOKEN?: string
   readonly PUBLIC_URL?: string
+  readonly HOOKS_URL?: string
   readonly DEFAULT_MODEL?: string
   readonly MODEL_CARDS?: string
   readonly POLICY_VERSION?: string

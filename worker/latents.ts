@@ -1,12 +1,15 @@
 /**
- * Latents that come in: held to their envelope, to the model's family, and to whose they are.
+ * Latents that come in and go out: held to their envelope and to whose they are; signed where they are ours to vouch for.
+ *
+ * Whether they fit the request was settled when it was resolved (shared/handoff.ts).
  */
 
-import type { CatalogModel } from '../shared/catalog.ts'
-import { checkLatents, verifyEnvelope } from '../shared/envelope.ts'
+import * as v from 'valibot'
+import { checkLatents, type LatentEnvelope, signEnvelope, verifyEnvelope } from '../shared/envelope.ts'
 import { GenerationError } from '../shared/errors.ts'
-import type { CheckedRequest } from '../shared/request.ts'
+import { type CheckedRequest, latentEnvelopeSchema } from '../shared/request.ts'
 import type { Context } from './context.ts'
+import type { Env } from './env.ts'
 import { accountOf } from './objects/contract.ts'
 import { servicesOf } from './services.ts'
 
@@ -18,12 +21,10 @@ const mismatch = (message: string): GenerationError =>
  * bytes is all there is to believe.
  * @throws GenerationError latent_mismatch.
  */
-export async function initialLatents(context: Context, request: CheckedRequest, model: CatalogModel): Promise<void> {
+export async function initialLatents(context: Context, request: CheckedRequest): Promise<void> {
   const { envelope, init_latent: id } = request
   if (envelope === undefined || id === undefined) return
   const { tenant } = context.get('principal')
-  if (envelope.family !== model.family)
-    throw mismatch(`family: got ${envelope.family}, ${model.id} takes ${model.family}`)
   if (Date.parse(envelope.expires_at) < Date.now()) throw mismatch(`expires_at: was ${envelope.expires_at}`)
   if (envelope.sig !== undefined) {
     const { envelopes } = await servicesOf(context.env).secrets()
@@ -34,4 +35,18 @@ export async function initialLatents(context: Context, request: CheckedRequest, 
   const object = row === null ? null : await context.env.BUCKET.get(`t/${tenant}/${row.sha256}`)
   if (object === null) throw mismatch('init_latent: its bytes are not there; upload them again')
   await checkLatents(envelope, new Uint8Array(await object.arrayBuffer()))
+}
+
+/** The envelope of an output of our own node as the next executor can trust it; undefined where it has none. */
+export async function countersigned(
+  env: Env,
+  told: unknown,
+  { tenant, expiresAt }: { readonly tenant: string; readonly expiresAt: number },
+): Promise<LatentEnvelope | undefined> {
+  const envelope = v.safeParse(latentEnvelopeSchema, told)
+  if (!envelope.success) return undefined
+  const { kid, privateKey } = (await servicesOf(env).secrets()).envelopes
+  // They last as long as the result does, not as the node keeps its files.
+  const expires_at = new Date(expiresAt).toISOString()
+  return signEnvelope({ ...envelope.output, tenant, expires_at }, kid, privateKey)
 }

@@ -3,7 +3,7 @@
  */
 
 import type { CatalogModel } from '../shared/catalog.ts'
-import type { EffectiveVideo } from '../shared/effective.ts'
+import { type EffectiveVideo, stepsOf } from '../shared/effective.ts'
 
 /** Rounded up, so that a reservation always covers the charge. */
 export function costOf({ pricing }: CatalogModel, request: EffectiveVideo): number {
@@ -19,7 +19,7 @@ function unitsOf(unit: CatalogModel['pricing']['unit'], request: EffectiveVideo)
     case 'video_second':
       return request.duration ?? request.num_frames / request.fps
     case 'megapixel_frame_step':
-      return ((request.width * request.height) / 1e6) * request.num_frames * (request.num_inference_steps ?? 1)
+      return ((request.width * request.height) / 1e6) * request.num_frames * stepsOf(request)
     default:
       return unit satisfies never
   }

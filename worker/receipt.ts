@@ -5,6 +5,7 @@
  */
 
 import type { CatalogModel } from '../shared/catalog.ts'
+import { sourceOf } from '../shared/effective.ts'
 import type { JobRecord, StoredOutput } from './objects/contract.ts'
 
 export const zoetropeVersion = '0.1.0'
@@ -24,15 +25,15 @@ export function receiptFor(
     rng: null,
     schedule: null,
     sigmas: null,
-    split_step: null,
     deterministic_class: null,
     ...told,
+    split_step: record.effective.envelope?.step ?? record.effective.stop_step ?? null,
     model: model.id,
     revision: model.revision,
     weights_sha256: model.weights_sha256,
     seed: model.parameters.seed ? record.effective.seed : null,
     effective: record.effective,
-    inference_source: 'in_cloud',
+    inference_source: sourceOf(record.effective),
     content_key: record.contentKey,
     outputs_sha256: outputs.map(({ sha256 }) => sha256),
     zoetrope_version: zoetropeVersion,

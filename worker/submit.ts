@@ -54,7 +54,7 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
   const { effective, warnings } = resolveRequest(expanded, model, { seed })
   await moderate([complete.prompt ?? '', effective.prompt, effective.negative_prompt], env)
   const media = await mediaOf(context, effective)
-  await initialLatents(context, request, model)
+  await initialLatents(context, request)
   const provider = model.providers[0] ?? ''
   const key = await contentKey(effective, {
     policyVersion: settings.policyVersion,

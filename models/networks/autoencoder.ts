@@ -27,6 +27,7 @@ export interface AutoencoderConfig {
 
 export const temporalStride = 4
 export const spatialStride = 8
+export const latentStrides = { temporal: temporalStride, spatial: spatialStride } as const
 /** Numbers of a tube: rows, columns, frames, colours. */
 export const tubeSize = spatialStride * spatialStride * temporalStride * 3
 

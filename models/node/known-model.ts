@@ -7,13 +7,14 @@
 import { GenerationError } from '../../shared/errors.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
+import { planOf } from '../../shared/plan.ts'
 import type { Receipt } from '../../shared/receipt.ts'
 import type { SamplerStep } from '../../shared/sampler.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
-import { autoencoderSizes, spatialStride, temporalStride } from '../networks/autoencoder.ts'
+import { autoencoderSizes, latentStrides } from '../networks/autoencoder.ts'
 import type { Backend } from '../pipeline/backend.ts'
 import { checkpointRunner, checkpointShape, stepsOf } from '../pipeline/checkpoint.ts'
-import { planOf, runner, type SplitRunner } from '../pipeline/generate.ts'
+import { runner, type SplitRunner } from '../pipeline/generate.ts'
 import type { Model } from '../pipeline/model.ts'
 import { importedFolder } from './import.ts'
 import { importedHash, loadImported } from './imported-models.ts'
@@ -69,8 +70,7 @@ export function releasedModel(card: ModelCard, folder = weightsFolder): KnownMod
     quantization: 'none',
     schedule: card.schedule,
     rows: planOf,
-    shape: ({ num_frames: frames, height, width }) =>
-      latentShape({ frames, height, width }, { temporal: temporalStride, spatial: spatialStride }, channels),
+    shape: ({ num_frames: frames, height, width }) => latentShape({ frames, height, width }, latentStrides, channels),
     open: async (backend) => runner(await load(), backend),
   }
 }

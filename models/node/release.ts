@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { type ModelCard, readCard, type WeightsReference } from '../../shared/manifest.ts'
 import type { Prediction } from '../../shared/prediction.ts'
 import { sizeOf, trace, type Value } from '../graph/graph.ts'
-import { autoencoderSizes } from '../networks/autoencoder.ts'
+import { autoencoderSizes, latentStrides } from '../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../networks/dit.ts'
 import { textEncoderSizes } from '../networks/text-encoder.ts'
 import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
@@ -81,6 +81,7 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
     id: release.id,
     revision: await nextRevision(release.id),
     family: 'zt.stickers64',
+    latents: { ...latentStrides, channels: autoencoderSizes.stickers.channels, plan: 'cosine' },
     summary: release.summary,
     license: 'Apache-2.0',
     architecture: {

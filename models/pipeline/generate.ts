@@ -8,10 +8,11 @@
 import { GenerationError } from '../../shared/errors.ts'
 import type { GenerationEvent } from '../../shared/events.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
+import { planOf } from '../../shared/plan.ts'
 import { denoisedFrom, type Prediction } from '../../shared/prediction.ts'
 import { gaussian } from '../../shared/random.ts'
-import { plan, type Sampler, type SamplerStep } from '../../shared/sampler.ts'
-import { cosine, noiseAngle } from '../../shared/schedule.ts'
+import type { SamplerStep } from '../../shared/sampler.ts'
+import { noiseAngle } from '../../shared/schedule.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { spatialStride, temporalStride } from '../networks/autoencoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
@@ -211,20 +212,6 @@ async function* denoise(
     }
   }
   return { data: latents, shape, step: stop, steps: steps.length }
-}
-
-const samplers: Readonly<Record<string, Sampler>> = { ddim: { kind: 'ddim' }, dpm2m: { kind: 'dpm2m' } }
-
-/** The rows of a request. */
-export function planOf({ scheduler, num_inference_steps: steps }: EffectiveRequest): SamplerStep[] {
-  const sampler = Object.hasOwn(samplers, scheduler) ? samplers[scheduler] : undefined
-  if (sampler === undefined) {
-    throw new GenerationError(
-      'invalid_parameter',
-      `scheduler: got ${scheduler}, allowed are ${Object.keys(samplers).join(', ')}`,
-    )
-  }
-  return plan({ schedule: cosine(), sampler, steps })
 }
 
 /** Sinusoids of the guidance scale, brought to about 0…1. */

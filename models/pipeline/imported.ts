@@ -87,6 +87,7 @@ function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest:
     id,
     revision: reference(first).sha256.slice(0, 12),
     family: `${denoiser.kind}.${denoiser.config.channels}`,
+    latents: { ...strides, channels: denoiser.config.channels, plan: required(id, 'plan', manifest.plan) },
     summary: `imported ${denoiser.kind}`,
     license: Object.values(manifest.licenses).join(', '),
     architecture: {

@@ -6,6 +6,7 @@
  */
 
 import { GenerationError } from '../../shared/errors.ts'
+import { cuts } from '../../shared/plan.ts'
 import type { SamplerStep } from '../../shared/sampler.ts'
 import type { LatentShape } from '../../shared/video.ts'
 
@@ -53,12 +54,6 @@ export function rangeOf(steps: readonly SamplerStep[], { from, until }: Split): 
     )
   }
   return { start, stop }
-}
-
-/** Counts of rows after which latents alone carry the run; the last is the whole plan. */
-export function cuts(steps: readonly SamplerStep[]): number[] {
-  const counts = steps.map((_, index) => index + 1)
-  return counts.filter((count) => count === steps.length || steps[count]?.previous === 0)
 }
 
 /**

@@ -471,6 +471,7 @@ function entryOf(row: Row): ReplicateEntry {
       device: null,
       pricing: { unit: row.unit ?? 'video_second', usd: row.usd },
       license: 'see upstream',
+      latents: null,
       weights_sha256: null,
     },
   }

@@ -8,7 +8,7 @@ import type { EffectiveVideo, Warning } from '../../shared/effective.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { Job, JobStatus, Output, Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
-import type { InferenceMode } from '../../shared/request.ts'
+import type { InferenceMode, LatentEnvelope } from '../../shared/request.ts'
 import type { Scope } from '../auth/browser-token.ts'
 import type { Env, Limits } from '../env.ts'
 
@@ -58,7 +58,11 @@ export interface JobRecord {
   readonly policyVersion: string
 }
 
-export type StoredOutput = Omit<Output, 'url' | 'url_expires_at'> & { readonly key: string }
+export type StoredOutput = Omit<Output, 'url' | 'url_expires_at'> & {
+  readonly key: string
+  /** Of latents what they are, signed. */
+  readonly envelope?: LatentEnvelope
+}
 
 /** A result at rest: bytes are in R2 under `key`. */
 export interface StoredResult {

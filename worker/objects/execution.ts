@@ -36,10 +36,16 @@ export interface Run {
   started: boolean
   cancelRequestedAt: number | null
   cancelSentAt: number | null
-  finished: { readonly outputs: readonly string[]; readonly gpuMs: number; readonly receipt: object | null } | null
+  finished: Finished | null
   pending: Outcome | null
   outcome: Outcome | null
 }
+
+/** What a provider made, still with it. */
+export type Finished = Pick<
+  Extract<ProviderStatus, { state: 'succeeded' }>,
+  'outputs' | 'gpuMs' | 'receipt' | 'envelopes'
+>
 
 export const newRun = (now: number): Run => ({
   phase: 'reserved',
@@ -68,7 +74,7 @@ export interface ExecutionPorts {
   /** Makes the run durable; what follows may leave the machine. */
   readonly save: () => void
   /** Fetches, validates and stores the outputs. Throws GenerationError output_invalid where they are none. */
-  readonly store: (finished: NonNullable<Run['finished']>) => Promise<StoredResult>
+  readonly store: (finished: Finished) => Promise<StoredResult>
   readonly settle: (result: StoredResult) => Promise<Outcome>
   /** Gives the hold back; the outcome where the result was settled already, by a step that a crash then hid. */
   readonly release: () => Promise<Outcome | null>
@@ -264,7 +270,8 @@ function learned(run: Run, ports: ExecutionPorts, status: ProviderStatus, late: 
   run.failures = status.state === 'unreachable' || status.state === 'missing' ? run.failures + 1 : 0
   if (status.state === 'in_progress' || status.state === 'succeeded') markStarted(run, ports)
   if (status.state === 'succeeded' && !cancelling) {
-    run.finished = { outputs: status.outputs, gpuMs: status.gpuMs, receipt: status.receipt }
+    const { state: _, ...finished } = status
+    run.finished = finished
     run.phase = 'settling'
     run.dueAt = ports.now()
     return
@@ -314,7 +321,7 @@ async function bringIn(run: Run, ports: ExecutionPorts): Promise<void> {
   const late = ports.now() >= ports.deadlineAt + graceMs
   try {
     if (late) throw new GenerationError('deadline_exceeded', 'the result could not be stored in time')
-    const result = await ports.store(run.finished as NonNullable<Run['finished']>)
+    const result = await ports.store(run.finished as Finished)
     conclude(run, ports, await ports.settle(result))
   } catch (error) {
     run.failures += 1

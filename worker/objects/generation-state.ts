@@ -4,7 +4,7 @@
  * Status only moves along the arrows of shared/job.ts; whoever tries another way changes nothing.
  */
 
-import type { Warning } from '../../shared/effective.ts'
+import { sourceOf, type Warning } from '../../shared/effective.ts'
 import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
@@ -91,7 +91,7 @@ export function jobOf(state: State): Job {
     queue_position: null,
     progress: state.progress,
     inference_mode: record.mode,
-    inference_source: 'in_cloud',
+    inference_source: sourceOf(record.effective),
     routing_reason: hit === null ? record.routingReason : 'exact_cache_hit',
     seed: record.effective.seed,
     effective: { ...record.effective },
@@ -132,12 +132,12 @@ export function findOutput(
 ): OutputAnswer {
   if (result === null) return { kind: 'unready' }
   if (result.expiresAt <= now) return { kind: 'expired' }
-  const { outputs, receipt } = result
+  const { outputs } = result
   const output = outputs.find(
     (each) => each.variant === variant && each.index === index && (format === null || each.format === format),
   )
   if (output === undefined) return { kind: 'unavailable', available: [...new Set(outputs.map((each) => each.format))] }
-  const envelope = variant === 'latent' && receipt.envelope ? JSON.stringify(receipt.envelope) : null
+  const envelope = output.envelope === undefined ? null : JSON.stringify(output.envelope)
   return { kind: 'found', output, tenant: ticket.record.tenant, envelope }
 }
 
@@ -155,7 +155,7 @@ export function nextDueOf(state: State, logLifeMs: number, now: number): number 
 const selectionOf = ({ variant, index }: Pick<StoredOutput, 'variant' | 'index'>): string =>
   `variant=${variant}&index=${index}`
 
-function outputOf({ baseUrl, id }: JobRecord, { key: _, ...output }: StoredOutput): Output {
+function outputOf({ baseUrl, id }: JobRecord, { key: _, envelope: __, ...output }: StoredOutput): Output {
   const url = `${baseUrl}/v1/videos/${id}/content?${selectionOf(output)}`
   return { ...output, url, url_expires_at: new Date(0).toISOString() }
 }

@@ -4,11 +4,9 @@
  * The rules behind them (execution.ts, deliveries.ts) know none of this and are tested without it.
  */
 
-import * as v from 'valibot'
-import { signEnvelope } from '../../shared/envelope.ts'
-import { latentEnvelopeSchema } from '../../shared/request.ts'
 import type { Env } from '../env.ts'
 import { randomText } from '../ids.ts'
+import { countersigned } from '../latents.ts'
 import { costOf } from '../pricing.ts'
 import type { Attempt, Provider, ProviderJob } from '../providers/provider.ts'
 import { receiptFor } from '../receipt.ts'
@@ -40,13 +38,20 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     provider,
     job: () => providerJob(env, record),
     newAttempt: (number) => newAttempt(env, record, number),
-    store: async ({ outputs: urls, gpuMs, receipt }) => {
+    store: async ({ outputs: urls, gpuMs, receipt, envelopes = [] }) => {
       const outputs = await withTimeLimit(storeTimeoutMs, (signal) =>
         storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal),
       )
       const model = catalog.model(record.effective.model)
-      const told = await countersigned(env, record, receiptFor(record, model, outputs, receipt))
-      return { outputs, receipt: told, gpuMs, expiresAt: Date.now() + settings.retentionMs }
+      const expiresAt = Date.now() + settings.retentionMs
+      const claims = { tenant: record.tenant, expiresAt }
+      const vouched = outputs.map(async (output) => {
+        if (output.variant !== 'latent') return output
+        const envelope = await countersigned(env, envelopes[output.index], claims)
+        return envelope === undefined ? output : { ...output, envelope }
+      })
+      const told = receiptFor(record, model, outputs, receipt)
+      return { outputs: await Promise.all(vouched), receipt: told, gpuMs, expiresAt }
     },
     settle: async (result) => {
       const cost = costOf(catalog.model(record.effective.model), record.effective)
@@ -59,14 +64,6 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     },
     rest: () => directoryOf(env).trip(record.provider, Date.now() + restMs),
   }
-}
-
-/** Latents of our own node get an envelope that the next executor can trust. */
-async function countersigned(env: Env, { tenant }: JobRecord, receipt: Readonly<Record<string, unknown>>) {
-  const envelope = v.safeParse(latentEnvelopeSchema, receipt.envelope)
-  if (!envelope.success) return receipt
-  const { kid, privateKey } = (await servicesOf(env).secrets()).envelopes
-  return { ...receipt, envelope: await signEnvelope({ ...envelope.output, tenant }, kid, privateKey) }
 }
 
 /** An operator may have removed a provider while jobs of it are open: they end as failed, not as forgotten. */
@@ -99,28 +96,37 @@ async function providerJob(env: Env, record: JobRecord): Promise<ProviderJob> {
     model: catalog.model(record.effective.model),
     effective: record.effective,
     media: Object.fromEntries(await Promise.all(media)),
+    open: (asset) => opened(env, record, asset),
   }
+}
+
+async function opened(env: Env, { tenant, media }: JobRecord, asset: string): Promise<ReadableStream<Uint8Array>> {
+  const object = await env.BUCKET.get(`t/${tenant}/${media[asset]?.sha256}`)
+  if (object === null) throw new Error(`${asset}: its bytes are gone`)
+  return object.body
 }
 
 async function newAttempt(env: Env, record: JobRecord, number: number): Promise<Attempt> {
   const [key] = (await servicesOf(env).secrets()).hooks as [CryptoKey]
   const mac = await macOf(key, record.provider, record.id, String(number))
+  // Our own node may stand beside us, where callers' names for this service mean nothing or lead elsewhere.
+  const own = record.provider === 'node'
+  const base = (own && env.HOOKS_URL) || record.baseUrl
   // Nobody can call back into an address that is neither public nor this machine's; polling is the guarantee anyway.
-  const loopback = record.provider === 'node' && /^http:\/\/(127\.0\.0\.1|localhost)(:|$)/.test(record.baseUrl)
-  const reachable = loopback || record.baseUrl.startsWith('https://')
+  const reachable = base.startsWith('https://') || (own && /^http:\/\/(127\.0\.0\.1|localhost)(:|$)/.test(base))
   const path = `/v1/hooks/${record.provider}/${record.id}/${number}/${mac}`
   return {
     jobId: record.id,
     number,
     nonce: randomText(26),
-    webhookUrl: reachable ? `${record.baseUrl}${path}` : null,
+    webhookUrl: reachable ? `${base}${path}` : null,
     storedAt: Date.now(),
     deadline: record.deadlineAt,
   }
 }
 
 /** An endpoint's secrets, ready to sign with. Nothing is sent unsigned. */
-async function opened({ url, secrets }: EndpointSecrets, { unseal }: Secrets): Promise<EndpointSecrets> {
+async function unsealed({ url, secrets }: EndpointSecrets, { unseal }: Secrets): Promise<EndpointSecrets> {
   const known = (await Promise.all(secrets.map(unseal))).filter((secret) => secret !== undefined)
   if (known.length === 0)
     throw new Error('webhooks: the endpoint was sealed under a secret that is gone; name it again')
@@ -138,7 +144,7 @@ export function deliveryPorts(env: Env, { webhook, tenant }: JobRecord): Deliver
       const secrets = await servicesOf(env).secrets()
       if (webhook?.endpoint_id !== undefined) {
         const known = await account.endpointSecrets(webhook.endpoint_id, Date.now())
-        return known === null ? null : opened(known, secrets)
+        return known === null ? null : unsealed(known, secrets)
       }
       if (webhook?.url === undefined) return null
       return { url: webhook.url, secrets: [secretText(await secrets.webhookSecret(tenant))] }

@@ -7,6 +7,7 @@
 
 import * as v from 'valibot'
 import type { EffectiveVideo } from '../../shared/effective.ts'
+import type { LatentFacts } from '../../shared/handoff.ts'
 import { retryAfterMs } from '../retry-after.ts'
 import { readPrediction, statusOf } from './prediction.ts'
 import type { Attempt, Provider, ProviderJob, StartResult } from './provider.ts'
@@ -23,17 +24,25 @@ export interface NodeOptions {
 
 const timeoutMs = 30_000
 
+type Call = (path: string, init: RequestInit, signal: AbortSignal) => Promise<Outcome>
+
 /** The provider. */
 export function nodeProvider(options: NodeOptions): Provider {
-  const call = (path: string, init: RequestInit, signal: AbortSignal) => nodeCall(options, path, init, signal)
+  const call: Call = (path, init, signal) => nodeCall(options, path, init, signal)
   return {
     name: 'node',
     repeatable: true,
     pollMs: (polls) => Math.min(5_000, 250 * 1.5 ** Math.min(polls, 10)),
     start: async (job, attempt, signal) => {
+      const uploaded = await uploadLatents(call, job, signal)
+      if (uploaded !== undefined && !isOk(uploaded)) return startResult(uploaded, attempt, options)
       const outcome = await call(
         `/predictions/${predictionId(attempt)}`,
-        { method: 'PUT', headers: { 'cancel-after': cancelAfter(attempt, options.now()) }, body: bodyOf(job, attempt) },
+        {
+          method: 'PUT',
+          headers: { 'cancel-after': cancelAfter(attempt, options.now()) },
+          body: bodyOf(options, job, attempt),
+        },
         signal,
       )
       return startResult(outcome, attempt, options)
@@ -80,10 +89,10 @@ const cancelAfter = ({ deadline }: Attempt, now: number): string =>
   `${Math.max(30, Math.min(1800, Math.ceil((deadline - now) / 1000)))}s`
 
 /** Must come out the same at every repetition, byte for byte: the node refuses a differing body under one id. */
-function bodyOf({ model, effective, media }: ProviderJob, attempt: Attempt): string {
+function bodyOf({ baseUrl }: NodeOptions, { model, effective }: ProviderJob, attempt: Attempt): string {
   return JSON.stringify({
     version: `zoetrope/${model.id}`,
-    input: nodeInput(effective, media),
+    input: nodeInput(effective, baseUrl),
     ...(attempt.webhookUrl === null
       ? {}
       : { webhook: attempt.webhookUrl, webhook_events_filter: ['start', 'logs', 'completed'] }),
@@ -91,10 +100,23 @@ function bodyOf({ model, effective, media }: ProviderJob, attempt: Attempt): str
 }
 
 /** The request in the wire's own words; the node reads the same schema. */
-function nodeInput(effective: EffectiveVideo, media: Readonly<Record<string, string>>): Record<string, unknown> {
-  const { model: _, revision: __, width, height, init_latent: latents, provider_options: ___, ...fields } = effective
-  const input = { ...fields, size: `${width}x${height}`, ...(latents ? { init_latent: media[latents] } : {}) }
+function nodeInput(effective: EffectiveVideo, baseUrl: string): Record<string, unknown> {
+  const { model: _, revision: __, width, height, init_latent: ___, provider_options: ____, ...fields } = effective
+  const { envelope } = effective
+  const latents = envelope === undefined ? {} : { init_latent: `${baseUrl}${fileOf(envelope)}` }
+  const input = { ...fields, ...latents, size: `${width}x${height}` }
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== null))
+}
+
+/** Named by its bytes, so that it may be sent again at will and is the same file. */
+const fileOf = ({ sha256 }: LatentFacts): string => `/files/sha256-${sha256}`
+
+/** The node fetches from nowhere: what a run begins from is brought to it first. */
+async function uploadLatents(call: Call, job: ProviderJob, signal: AbortSignal): Promise<Outcome | undefined> {
+  const { envelope, init_latent: asset } = job.effective
+  if (envelope === undefined || asset === undefined) return undefined
+  const headers = { 'content-type': 'application/octet-stream' }
+  return call(fileOf(envelope), { method: 'PUT', headers, body: await job.open(asset) }, signal)
 }
 
 async function nodeCall(options: NodeOptions, path: string, init: RequestInit, signal: AbortSignal): Promise<Outcome> {
@@ -106,6 +128,13 @@ async function nodeCall(options: NodeOptions, path: string, init: RequestInit, s
 
 const isOk = (outcome: Outcome): outcome is Outcome & { readonly kind: 'response' } =>
   outcome.kind === 'response' && outcome.status >= 200 && outcome.status < 300
+
+const problemSchema = v.object({ code: v.string() })
+
+function readProblem(body: string): string | undefined {
+  const problem = v.safeParse(v.pipe(v.string(), v.parseJson(), problemSchema), body)
+  return problem.success ? problem.output.code : undefined
+}
 
 const describe = (outcome: Outcome): string => {
   if (outcome.kind === 'response') return `status ${outcome.status}`
@@ -127,7 +156,9 @@ function startResult(outcome: Outcome, attempt: Attempt, { now, random }: NodeOp
     return { kind: 'refused', error }
   }
   if (status >= 400 && status < 500) {
-    return { kind: 'refused', error: { code: 'upstream_rejected', detail: `the node: ${body.slice(0, 300)}` } }
+    // Of what a caller sends, latents alone are judged here by what only the node knows.
+    const code = readProblem(body) === 'latent_mismatch' ? 'latent_mismatch' : 'upstream_rejected'
+    return { kind: 'refused', error: { code, detail: `the node: ${body.slice(0, 300)}` } }
   }
   return { kind: 'unknown', cause: `status ${status}` }
 }

@@ -22,6 +22,8 @@ const predictionSchema = v.object({
   created_at: v.fallback(v.nullish(v.string()), null),
   metrics: v.fallback(v.nullish(v.object({ predict_time: v.fallback(v.optional(v.number()), undefined) })), null),
   receipt: v.fallback(v.nullish(v.record(v.string(), v.unknown())), null),
+  /** What our own node says of its outputs. */
+  output_metadata: v.fallback(v.nullish(v.object({ outputs: v.array(v.object({ envelope: v.unknown() })) })), null),
 })
 
 export type Prediction = v.InferOutput<typeof predictionSchema>
@@ -65,6 +67,7 @@ export function statusOf(prediction: Prediction): ProviderStatus {
         outputs: outputUrls(prediction.output),
         gpuMs: Math.max(0, Math.round((prediction.metrics?.predict_time ?? 0) * 1000)),
         receipt: prediction.receipt ?? null,
+        ...envelopesOf(prediction),
       }
     case 'failed':
       return {
@@ -80,6 +83,9 @@ export function statusOf(prediction: Prediction): ProviderStatus {
       return { state: 'in_progress', progress: progressOf(prediction.logs ?? '') }
   }
 }
+
+const envelopesOf = ({ output_metadata: told }: Prediction) =>
+  told == null ? {} : { envelopes: told.outputs.map(({ envelope }) => envelope ?? null) }
 
 /** A string is one output, an array is all of them, an object says where under `video`, `url` or `output`. */
 export function outputUrls(output: unknown, depth = 0): string[] {

@@ -16,6 +16,8 @@ export interface ProviderJob {
   readonly effective: EffectiveVideo
   /** Where each asset of the request can be fetched for a while, by asset id. */
   readonly media: Readonly<Record<string, string>>
+  /** Opens the bytes of an asset, for providers that fetch from nowhere. @throws where they are gone. */
+  readonly open: (asset: string) => Promise<ReadableStream<Uint8Array>>
 }
 
 /** One try, stored before anything is sent. */
@@ -55,6 +57,8 @@ export type ProviderStatus =
       readonly outputs: readonly string[]
       readonly gpuMs: number
       readonly receipt: Readonly<Record<string, unknown>> | null
+      /** Of each output what it is as latents, unchecked; absent where the provider says nothing of them. */
+      readonly envelopes?: readonly unknown[]
     }
   | { readonly state: 'failed'; readonly error: Refusal }
   /** Stopped; whether by us, the asker knows. */

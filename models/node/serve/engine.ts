@@ -152,11 +152,7 @@ async function publish(
   const outputs = made.map(facts)
   const kept = made.map((each, index) => ({ latents: keptOf(each, job), index })).filter(({ latents }) => latents)
   const all = [...outputs, ...kept.map(({ latents, index }) => facts(latents as Made, index))]
-  const envelope = all.find((each) => each.envelope !== null)?.envelope
-  return {
-    outputs: all,
-    receipt: { ...(await receipt(job, backend, outputs)), ...(envelope ? { envelope } : {}) },
-  }
+  return { outputs: all, receipt: await receipt(job, backend, outputs) }
 }
 
 /** The latents kept on the way as an output of their own. */

@@ -22,6 +22,8 @@ export interface StoredFile {
 }
 
 export interface NewFile {
+  /** One nobody can guess where left out. */
+  readonly id?: string
   readonly name: string
   readonly contentType: string
   readonly bytes: Uint8Array
@@ -69,13 +71,14 @@ export function fileStore({ clock, limit = 2 ** 30 }: FileStoreOptions): FileSto
   }
   const sign = (id: string, expires: string) => createHmac('sha256', key).update(`${id}.${expires}`).digest('base64url')
   return {
-    add: ({ name, contentType, bytes, metadata = {}, lifetime }) => {
+    add: ({ name, contentType, bytes, metadata = {}, lifetime, id = randomBytes(20).toString('base64url') }) => {
       sweep()
+      const before = files.get(id)
+      if (before !== undefined) drop(before)
       for (const file of files.values()) {
         if (held + bytes.length <= limit) break
         drop(file)
       }
-      const id = randomBytes(20).toString('base64url')
       const createdAt = clock.now()
       const sha256 = createHash('sha256').update(bytes).digest('hex')
       const file = { id, name, contentType, bytes, sha256, metadata, createdAt, expiresAt: createdAt + lifetime }

@@ -41,8 +41,10 @@ export function guard({ token, hosts }: GuardOptions): MiddlewareHandler {
   }
 }
 
+const raw = 'application/octet-stream'
+
 function requireType(path: string, given: string | undefined, method: string): void {
-  const wanted = path === '/v1/files' ? 'multipart/form-data' : 'application/json'
+  const wanted = path === '/v1/files' ? 'multipart/form-data' : path.startsWith('/v1/files/') ? raw : 'application/json'
   const [type] = (given ?? '').split(';')
   // Bodiless: a DELETE says nothing of its type.
   if (given === undefined && method === 'DELETE') return

@@ -6,13 +6,17 @@
  */
 
 import * as v from 'valibot'
+import { catalogModelOf } from '../../../shared/catalog.ts'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type EffectiveRequest, effectiveRequest } from '../../../shared/generation.ts'
+import { requireHandoff } from '../../../shared/handoff.ts'
+import { cuts } from '../../../shared/plan.ts'
+import { latentEnvelopeSchema } from '../../../shared/request.ts'
 import type { SamplerStep } from '../../../shared/sampler.ts'
-import { cuts, type Range, rangeOf, requireFit, type Split } from '../../pipeline/split.ts'
+import { type Range, rangeOf, requireFit, type Split } from '../../pipeline/split.ts'
 import type { ServedModel } from './catalog.ts'
 import { type FileStore, fileIdOf } from './files.ts'
-import { checkEnvelope, envelopeSchema, type LatentDType, latentDTypes, latentsOf } from './latent-file.ts'
+import { checkBytes, type LatentDType, latentDTypes, latentsOf } from './latent-file.ts'
 import { requireFormat } from './outputs.ts'
 
 /** A prediction's work with nothing left open. */
@@ -27,16 +31,30 @@ export interface Job {
 
 const step = v.pipe(v.number(), v.integer(), v.minValue(0))
 
+/** What of an envelope decides whether latents fit; the rest is for others and is let through. */
+const factsSchema = v.object({
+  ...v.omit(latentEnvelopeSchema, [
+    'sigmas',
+    'rng',
+    'prompt_sha256',
+    'tenant',
+    'created_at',
+    'expires_at',
+    'kid',
+    'sig',
+  ]).entries,
+  sigmas: v.optional(latentEnvelopeSchema.entries.sigmas, []),
+})
+
 const ownFields = {
   width: v.optional(step),
   height: v.optional(step),
   init_latent: v.optional(v.string()),
-  envelope: v.optional(v.union([envelopeSchema, v.pipe(v.string(), v.parseJson(), envelopeSchema)])),
+  envelope: v.optional(v.union([factsSchema, v.pipe(v.string(), v.parseJson(), factsSchema)])),
   start_step: v.optional(step),
   stop_step: v.optional(step),
   keep_step: v.optional(step),
   latent_dtype: v.optional(v.picklist(latentDTypes)),
-  scheduler: v.optional(v.string()),
   model: v.optional(v.string()),
   revision: v.optional(v.string()),
 } as const
@@ -52,7 +70,6 @@ type OwnFields = v.InferOutput<typeof ownSchema>
 export function readJob(model: ServedModel, input: unknown, files: FileStore, seed: number): Job {
   const { own, rest } = separated(input)
   const request = requestOf(model, own, rest, seed)
-  requireSame('scheduler', own.scheduler, request.scheduler)
   requireSame('revision', own.revision, request.revision)
   requireFormat(request.output_format)
   const split = splitOf(model, request, own, files)
@@ -111,7 +128,9 @@ function requestOf(
   const size = width === undefined ? {} : { size: `${width}x${height}` }
   // A run that stops early has nothing else to give.
   const format = stop === undefined || rest.output_format !== undefined ? {} : { output_format: 'latents' }
-  const request = effectiveRequest({ ...rest, ...size, ...format }, card, seed)
+  // The noise of a run taken over is that of its beginning.
+  const begun = own.envelope === undefined ? seed : Number(own.envelope.seed)
+  const request = effectiveRequest({ ...rest, ...size, ...format }, card, begun)
   if (stop !== undefined && request.output_format !== 'latents') {
     throw new GenerationError(
       'conflicting_parameters',
@@ -143,7 +162,10 @@ function splitOf(model: ServedModel, request: EffectiveRequest, own: OwnFields, 
   }
   const bytes = bytesOf(source, files)
   const shape = model.shape(request)
-  if (envelope !== undefined) checkEnvelope(envelope, bytes, { card: model.card, request, shape })
+  if (envelope !== undefined) {
+    requireHandoff(envelope, request, catalogModelOf(model.card))
+    checkBytes(envelope, bytes)
+  }
   const data = latentsOf(bytes, envelope?.dtype ?? own.latent_dtype ?? 'f32')
   requireFit(data, shape)
   return { from: { data, step: start }, ...until }

@@ -6,10 +6,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import * as v from 'valibot'
 import { GenerationError } from '../../../shared/errors.ts'
 import type { EffectiveRequest } from '../../../shared/generation.ts'
-import type { ModelCard } from '../../../shared/manifest.ts'
+import type { LatentFacts } from '../../../shared/handoff.ts'
+import { sigmasOf } from '../../../shared/plan.ts'
+import type { LatentEnvelope } from '../../../shared/request.ts'
 import type { LatentShape } from '../../../shared/video.ts'
 import type { Latents } from '../../pipeline/split.ts'
 import { fromFloat16, toFloat16 } from '../../weights/float16.ts'
@@ -20,23 +21,6 @@ export const latentDTypes = ['f32', 'f16'] as const
 export type LatentDType = (typeof latentDTypes)[number]
 
 const elementBytes: Readonly<Record<LatentDType, number>> = { f32: 4, f16: 2 }
-
-const count = v.pipe(v.number(), v.integer(), v.minValue(0))
-
-/** What of an envelope decides whether latents fit; the rest is for others and is let through. */
-export const envelopeSchema = v.looseObject({
-  kind: v.literal('zt.latent.v1'),
-  family: v.string(),
-  shape: v.array(count),
-  dtype: v.picklist(latentDTypes),
-  bytes: count,
-  sha256: v.string(),
-  step: count,
-  steps: count,
-  scheduler: v.optional(v.string()),
-})
-
-export type EnvelopeFacts = v.InferOutput<typeof envelopeSchema>
 
 export function latentBytes(data: Float32Array, dtype: LatentDType): Uint8Array {
   const { buffer, byteOffset, byteLength } = dtype === 'f32' ? data : toFloat16(data)
@@ -77,7 +61,7 @@ export function envelopeOf(
   request: EffectiveRequest,
   { shape, step, steps }: Latents,
   { bytes, dtype, now, expiresAt }: LatentFileFacts,
-) {
+): LatentEnvelope {
   return {
     kind: 'zt.latent.v1',
     family: card.family,
@@ -88,38 +72,24 @@ export function envelopeOf(
     sha256: sha256(bytes),
     step,
     steps,
-    sigmas: [...rows(request).map(({ level }) => level.sigma), 0],
+    sigmas: sigmasOf(rows(request)),
     scheduler: request.scheduler,
     seed: String(request.seed),
     rng: 'philox4x32-10',
     prompt_sha256: sha256(request.prompt),
     created_at: timestamp(now),
     expires_at: timestamp(expiresAt),
-  } as const
+  }
 }
 
-export type LatentEnvelope = ReturnType<typeof envelopeOf>
-
 /**
- * Holds bytes to their envelope and the envelope to the request.
+ * Holds bytes to what their envelope says of them; whether it fits the request is shared/handoff.ts's business.
  * @throws GenerationError latent_mismatch naming the first fact that differs.
  */
-export function checkEnvelope(
-  facts: EnvelopeFacts,
-  bytes: Uint8Array,
-  {
-    card,
-    request,
-    shape,
-  }: { readonly card: ModelCard; readonly request: EffectiveRequest; readonly shape: LatentShape },
-): void {
+export function checkBytes(facts: Pick<LatentFacts, 'bytes' | 'sha256'>, bytes: Uint8Array): void {
   const pairs: readonly (readonly [name: string, got: unknown, allowed: unknown])[] = [
-    ['family', facts.family, card.family],
     ['bytes', bytes.length, facts.bytes],
     ['sha256', sha256(bytes), facts.sha256],
-    ['shape', facts.shape.join('×'), shapeOf(shape).join('×')],
-    ['steps', facts.steps, request.num_inference_steps],
-    ['scheduler', facts.scheduler ?? request.scheduler, request.scheduler],
   ]
   for (const [name, got, allowed] of pairs)
     if (got !== allowed) throw mismatch(`${name} is ${got}, allowed is ${allowed}`)

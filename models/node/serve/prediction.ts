@@ -7,9 +7,9 @@
 
 import type { ErrorCode } from '../../../shared/errors.ts'
 import type { Receipt } from '../../../shared/receipt.ts'
+import type { LatentEnvelope } from '../../../shared/request.ts'
 import { timestamp } from './clock.ts'
 import type { Job } from './inputs.ts'
-import type { LatentEnvelope } from './latent-file.ts'
 
 export type Status = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled'
 
@@ -39,8 +39,7 @@ export interface OutputFacts {
 export interface OutputMetadata {
   /** The outputs in order, then what was kept beside them (`keep_step`). */
   readonly outputs: readonly OutputFacts[]
-  /** With the envelope of the first latents, where there are any. */
-  readonly receipt: Receipt & { readonly envelope?: LatentEnvelope }
+  readonly receipt: Receipt
 }
 
 /** Why a prediction failed. */

@@ -1,7 +1,8 @@
 /**
- * Replicate's routes of files: upload, look, delete, and the download whose address is its permission.
+ * Replicate's routes of files, with a repeatable upload by hash added: upload, look, delete, and the download whose address is its permission.
  */
 
+import { createHash } from 'node:crypto'
 import { Hono } from 'hono'
 import { GenerationError } from '../../../shared/errors.ts'
 import { readCapped } from './body.ts'
@@ -16,6 +17,16 @@ export function fileRoutes(files: FileStore): Hono {
     return file
   }
   routes.post('/files', async ({ req, json }) => json(shown(files.add(await uploaded(req.raw)), req.url), 201))
+  // Content-addressed: sent again it is the same file, so what names it stays the same.
+  routes.put('/files/:id{sha256-[0-9a-f]{64}}', async ({ req, json }) => {
+    const id = req.param('id')
+    const bytes = await readCapped(req.raw, uploadLimit)
+    const file = { id, name: id, contentType: 'application/octet-stream', bytes, lifetime: day }
+    if (`sha256-${createHash('sha256').update(bytes).digest('hex')}` !== id) {
+      throw new GenerationError('invalid_parameter', `${id}: the bytes that came have another hash; send them again`)
+    }
+    return json(shown(files.add(file), req.url), 201)
+  })
   routes.get('/files', ({ req, json }) =>
     json({ previous: null, next: null, results: files.list().map((file) => shown(file, req.url)) }),
   )

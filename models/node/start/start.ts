@@ -76,7 +76,13 @@ async function startAll(given: Given, children: Child[], { asked, signal }: Inte
   const worker = startWorkerChild({
     port,
     assets: assets.words,
-    variables: { ENVIRONMENT: 'development', NODE_URL: `${url}/v1`, NODE_TOKEN: token, ...cards },
+    variables: {
+      ENVIRONMENT: 'development',
+      NODE_URL: `${url}/v1`,
+      NODE_TOKEN: token,
+      HOOKS_URL: address,
+      ...cards,
+    },
   })
   children.push(worker)
   await Promise.race([answering(`${address}/healthz`), anyEnd(children), asked])
@@ -110,10 +116,8 @@ function startNodeChild(given: Given, port: number, token: string, address: stri
     const value = given.text(name)
     return value === undefined ? [] : [`--${name}`, value]
   })
-  // The Worker names itself in its hooks as it was called, or as it was told.
-  const told = process.env.PUBLIC_URL === undefined ? [] : [process.env.PUBLIC_URL]
-  const hooks = [address, address.replace('127.0.0.1', 'localhost'), ...told].join(',')
-  const serve = ['serve', '--json', '--port', String(port), '--webhooks', hooks, ...passed]
+  // However callers name the Worker, through a forwarded port say, its hooks name this address (HOOKS_URL).
+  const serve = ['serve', '--json', '--port', String(port), '--webhooks', address, ...passed]
   const child = startChild({
     name: 'the GPU node',
     words: [join(root, 'bin', 'zoetrope.mjs'), ...serve],
