@@ -10,6 +10,8 @@ export interface AssetBytes {
   readonly bytes: Uint8Array
   /** MIME type, for example image/png. */
   readonly contentType: string
+  /** What the bytes are; by their MIME type when left out. */
+  readonly kind?: 'latent'
 }
 
 interface AssetAnswer {
@@ -24,12 +26,11 @@ interface AssetAnswer {
  */
 export async function uploadAsset(
   service: Service,
-  { bytes, contentType }: AssetBytes,
+  { bytes, contentType, kind }: AssetBytes,
   signal: AbortSignal,
 ): Promise<string> {
-  const [kind] = contentType.split('/')
   const hash = await sha256(bytes)
-  const body = { kind, content_type: contentType, bytes: bytes.length, sha256: hash }
+  const body = { kind: kind ?? contentType.split('/')[0], content_type: contentType, bytes: bytes.length, sha256: hash }
   const headers = { 'Idempotency-Key': `asset-${hash}` }
   const answer = await request(service, 'v1/assets', { method: 'POST', body, headers }, signal)
   const asset = (await answer.json()) as AssetAnswer

@@ -82,11 +82,13 @@ export async function decodeCheckpoint(bytes: Uint8Array): Promise<Checkpoint | 
 /** What one generation wants of the backend it runs on. */
 export interface Watch {
   readonly from?: Checkpoint | undefined
+  /** Steps that were done elsewhere and are not taken here. */
+  readonly start?: number
   readonly onStep: (checkpoint: Checkpoint) => Promise<void>
 }
 
 export interface SteppingBackend extends Backend {
-  /** Begins a generation: steps are counted from one. */
+  /** Begins a generation: steps are counted from one, or on from where it was taken over. */
   readonly watch: (watch: Watch) => void
 }
 
@@ -108,7 +110,7 @@ export function stepping(inner: Backend): SteppingBackend {
     name: inner.name,
     watch: (watch) => {
       current = watch
-      step = 0
+      step = watch.start ?? 0
     },
     load: async (source) => {
       const session = await inner.load(source)

@@ -93,7 +93,7 @@ describe('a client without a service', () => {
     await expect(client().videos.create({ prompt, model: 'nowhere' })).rejects.toMatchObject({
       code: 'consent_required',
     })
-    const job = await client().videos.create({ prompt, outputFormat: 'latents' })
+    const job = await client().videos.create({ prompt, outputFormat: 'frames' })
     await expect(job.result()).rejects.toMatchObject({ code: 'format_unavailable' })
   })
 })

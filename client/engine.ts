@@ -5,13 +5,14 @@
  * goes on from one that is there. One generation at a time. Knows no page and no service.
  */
 
-import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
-import type { Runner } from '../models/pipeline/generate.ts'
+import type { SplitRunner } from '../models/pipeline/generate.ts'
+import type { PromptEmbeddings } from '../models/pipeline/known-texts.ts'
+import type { Latents } from '../models/pipeline/split.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
-import type { Receipt } from '../shared/receipt.ts'
+import { type Receipt, receiptOf } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
 import { deviceModelOf } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
@@ -21,15 +22,23 @@ import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
 import { eventQueue } from './queue.ts'
-import { receiptOf, weightsHash } from './receipt.ts'
+import { makerOf, weightsHash } from './receipt.ts'
 import type { Runnable } from './runnable.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
   readonly request: unknown
   readonly seed: number
-  /** The prompt's embeddings, where the model's text encoder is elsewhere. */
-  readonly text?: PromptEmbeddings
+  /** Embeddings of its prompts, where they were encoded elsewhere. */
+  readonly texts?: readonly (readonly [prompt: string, text: PromptEmbeddings])[]
+  /** What to go on from, one for each output; without it the run begins with noise. */
+  readonly from?: readonly Handover[]
+}
+
+/** Latents [1, C, F, h, w] with `step` rows behind them, checked against the request by whoever brings them. */
+export interface Handover {
+  readonly data: Float32Array
+  readonly step: number
 }
 
 /** Object URLs do not expire while their page lives. */
@@ -101,7 +110,7 @@ export function createEngine(options: EngineOptions): Engine {
 
 async function* generation(
   house: House,
-  { request, seed, text }: EngineRequest,
+  { request, seed, texts = [], from }: EngineRequest,
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent> {
   const parsed = parseRequest(request)
@@ -109,21 +118,24 @@ async function* generation(
   // Refused before a byte of weights is fetched.
   const { effective, warnings } = resolveFor(card, parsed, seed)
   yield { type: 'begun', effective, warnings }
-  if (text !== undefined) house.texts.set(effective.prompt, text)
+  for (const [prompt, text] of texts) house.texts.keep(card.id, prompt, text)
   const seated = yield* seating(house, card, signal)
   const hashes: string[] = []
   const release = await house.turn()
   try {
     for (let index = 0; index < effective.n; index++) {
       const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
-      const output = yield* made(house, seated, one, { index, of: effective.n }, signal)
+      const place = { index, of: effective.n, from: from?.[index] }
+      const output = yield* made(house, seated, one, place, signal)
       hashes.push(output.sha256)
       yield { type: 'output', output }
     }
   } finally {
     release()
   }
-  yield { type: 'finished', receipt: await receiptOf(seated.model, seated.backend, effective, hashes) }
+  const split = from === undefined ? {} : { inference_source: 'hybrid' as const, split_step: from[0]?.step ?? null }
+  const maker = await makerOf(seated.model, seated.backend)
+  yield { type: 'finished', receipt: await receiptOf(maker, effective, hashes, split) }
 }
 
 function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, seed: number) {
@@ -132,8 +144,8 @@ function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, se
   if (steps === null || guidance === null || scheduler === null) {
     throw new GenerationError('model_format', `${card.id}: its card lacks steps, guidance or a sampler`)
   }
-  if (!Object.hasOwn(encoders, effective.output_format)) {
-    const available = Object.keys(encoders)
+  if (effective.output_format !== 'latents' && !Object.hasOwn(encoders, effective.output_format)) {
+    const available = [...Object.keys(encoders), 'latents']
     throw new GenerationError(
       'format_unavailable',
       `output_format: got ${effective.output_format}, allowed here are ${available.join(', ')}`,
@@ -154,48 +166,89 @@ async function* seating(house: House, card: ModelCard, signal: AbortSignal): Asy
   return finished
 }
 
-/** One output: frames by the pipeline, then the file. */
+interface Place {
+  readonly index: number
+  readonly of: number
+  readonly from: Handover | undefined
+}
+
+/** One output: latents by the pipeline, then frames, then the file; or the latents themselves. */
 async function* made(
   house: House,
   seated: Seated,
   request: EffectiveRequest,
-  place: { readonly index: number; readonly of: number },
+  place: Place,
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent, MadeOutput> {
-  const { num_frames: frames, width, height, fps } = request
-  const clip: Clip = { frames, width, height, fps, pixels: new Uint8Array(frames * height * width * 3) }
-  const key = await checkpointKey(seated.model, request)
-  const waiting: EngineEvent[] = []
-  const clock = stepClock(seated.model.rows(request).length)
-  seated.steps.watch({
-    from: await house.checkpoints.load(key),
-    onStep: async (checkpoint) => {
-      await house.checkpoints.save(key, checkpoint)
-      const preview = seated.model.preview?.(checkpoint.estimate, { frames, height, width })
-      if (preview === undefined) return
-      waiting.push({
-        type: 'preview',
-        step: checkpoint.step,
-        frameIndex: 0,
-        contentType: 'image/x-rgb',
-        frames: preview,
-      })
-    },
-  })
   const scaled = (value: number) => (place.index + 0.98 * value) / place.of
-  for await (const { seq: _, ...event } of seated.runner.generate(request, signal)) {
-    yield* waiting.splice(0)
-    if (event.type === 'part') clip.pixels.set(event.part.pixels, event.part.first * height * width * 3)
-    if (event.type === 'progress') yield { ...event, value: scaled(event.value), ...clock(event.step) }
-    else yield pipelineEvent(event)
-  }
-  yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
-  const output = await encoded(clip, request, place.index, signal)
+  const key = await checkpointKey(seated.model, request, place.from)
+  const latents = yield* denoised(house, seated, request, { ...place, key, scaled }, signal)
+  const output =
+    request.output_format === 'latents'
+      ? await fileOf(latentBytes(latents), 'application/octet-stream', request, place.index)
+      : yield* decoded(seated, request, latents, { ...place, scaled }, signal)
   await house.checkpoints.remove(key)
   return output
 }
 
-type PipelineEvent = ReturnType<Runner['generate']> extends AsyncIterable<infer E> ? E : never
+/** The rows of a run, each kept and shown; those that another has done, or that a checkpoint has, are not taken. */
+async function* denoised(
+  house: House,
+  { steps, model, runner }: Seated,
+  request: EffectiveRequest,
+  { key, from, scaled }: Place & { readonly key: string; readonly scaled: (value: number) => number },
+  signal: AbortSignal,
+): AsyncGenerator<EngineEvent, Latents> {
+  const { num_frames: frames, width, height, stop_step: until } = request
+  const waiting: EngineEvent[] = []
+  const clock = stepClock(until ?? model.rows(request).length)
+  steps.watch({
+    start: from?.step ?? 0,
+    from: await house.checkpoints.load(key),
+    onStep: async (checkpoint) => {
+      await house.checkpoints.save(key, checkpoint)
+      const preview = runner.preview?.(checkpoint.estimate, { frames, height, width })
+      if (preview === undefined) return
+      const shown = { frameIndex: 0, contentType: 'image/x-rgb', frames: preview }
+      waiting.push({ type: 'preview', step: checkpoint.step, ...shown })
+    },
+  })
+  const split = { ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) }
+  const events = runner.denoise(request, signal, split)
+  for (;;) {
+    const { done, value } = await events.next()
+    yield* waiting.splice(0)
+    if (done) return value
+    const { seq: _, ...event } = value
+    if (event.type === 'progress') yield { ...event, value: scaled(event.value), ...clock(event.step) }
+    else yield pipelineEvent(event)
+  }
+}
+
+async function* decoded(
+  { runner }: Seated,
+  request: EffectiveRequest,
+  latents: Latents,
+  { index, scaled }: Place & { readonly scaled: (value: number) => number },
+  signal: AbortSignal,
+): AsyncGenerator<EngineEvent, MadeOutput> {
+  const { num_frames: frames, width, height, fps, output_format: format } = request
+  const clip: Clip = { frames, width, height, fps, pixels: new Uint8Array(frames * height * width * 3) }
+  for await (const { seq: _, ...event } of runner.decode(request, latents, signal)) {
+    if (event.type === 'part') clip.pixels.set(event.part.pixels, event.part.first * height * width * 3)
+    if (event.type === 'progress') yield { ...event, value: scaled(event.value) }
+    else yield pipelineEvent(event)
+  }
+  yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
+  const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
+  return fileOf(bytes, contentType, request, index)
+}
+
+/** As they lie in memory: every machine with a browser is little-endian. */
+const latentBytes = ({ data }: Latents): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+
+type PipelineEvent = ReturnType<SplitRunner['generate']> extends AsyncIterable<infer E> ? E : never
 type Passed = Extract<PipelineEvent, { type: 'part' | 'warning' }>
 
 /** The pipeline speaks of parts and warnings; the rest of the union is the edge's. */
@@ -218,19 +271,29 @@ function stepClock(steps: number): (step: number | undefined) => { etaMs?: numbe
   }
 }
 
-/** Everything that decides the latents: the content key without the file's format. */
-async function checkpointKey({ card }: Runnable, request: EffectiveRequest): Promise<string> {
+/** Everything that decides the latents: the content key without the file's format and without where a run stops. */
+async function checkpointKey(
+  { card }: Runnable,
+  { stop_step: _, ...request }: EffectiveRequest,
+  from: Handover | undefined,
+): Promise<string> {
   const weightsSha256 = await weightsHash(card)
   const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
-  return contentKey({ ...request, output_format: 'latents' }, key)
+  const whole = await contentKey({ ...request, output_format: 'latents' }, key)
+  if (from === undefined) return whole
+  const { buffer, byteOffset, byteLength } = from.data
+  return `${whole}.${from.step}.${(await sha256(new Uint8Array(buffer, byteOffset, byteLength))).slice(0, 16)}`
 }
 
-async function encoded(clip: Clip, request: EffectiveRequest, index: number, signal: AbortSignal): Promise<MadeOutput> {
-  const { output_format: format, width, height, fps, num_frames: numFrames } = request
-  const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
+async function fileOf(
+  bytes: Uint8Array<ArrayBuffer>,
+  contentType: string,
+  { output_format: format, width, height, fps, num_frames: numFrames }: EffectiveRequest,
+  index: number,
+): Promise<MadeOutput> {
   return {
     index,
-    variant: 'video',
+    variant: format === 'latents' ? 'latent' : 'video',
     format,
     contentType,
     blob: new Blob([bytes], { type: contentType }),

@@ -5,7 +5,8 @@
  * Local and remote runs are one function type, so a caller cannot tell them apart but by the receipt.
  */
 
-import type { FramesPart } from '../models/pipeline/generate.ts'
+import type { FramesPart } from '../models/pipeline/frames.ts'
+import type { PreviewFrames } from '../models/pipeline/preview.ts'
 import type { ErrorCode } from '../shared/errors.ts'
 import type { GenerationEvent, PartReference } from '../shared/events.ts'
 import type { Job as WireJob, Output as WireOutput } from '../shared/job.ts'
@@ -13,8 +14,8 @@ import type { Receipt } from '../shared/receipt.ts'
 import type { VideoRequest as WireRequest } from '../shared/request.ts'
 import type { CamelCase } from './names.ts'
 
-/** A request; the shared schema under camel-case names. */
-export type VideoRequest = CamelCase<WireRequest>
+/** A request; the shared schema under camel-case names, but for an envelope, which is signed as it is. */
+export type VideoRequest = Omit<CamelCase<WireRequest>, 'envelope'> & Pick<WireRequest, 'envelope'>
 
 /** A finished file. Made here it has its bytes, and `url` is an object URL of this page. */
 export type Output = CamelCase<WireOutput> & { readonly blob?: Blob }
@@ -25,11 +26,7 @@ export type JobState = Omit<CamelCase<WireJob>, 'outputs' | 'receipt'> & {
   readonly receipt: Receipt | null
 }
 
-/** Frames with their size, ready for a canvas: pixels [count, height, width, 3]. */
-export interface PreviewFrames extends FramesPart {
-  readonly width: number
-  readonly height: number
-}
+export type { PreviewFrames }
 
 type Progress = Extract<GenerationEvent, { type: 'progress' }>
 type Preview = Extract<GenerationEvent, { type: 'preview' }>

@@ -5,8 +5,7 @@
  * answered the golden forward. Knows no request.
  */
 
-import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
-import type { Runner } from '../models/pipeline/generate.ts'
+import type { SplitRunner } from '../models/pipeline/generate.ts'
 import type { GenerationError } from '../shared/errors.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import { type ExecutionProvider, type WebBackend, webBackend } from './backend.ts'
@@ -20,6 +19,7 @@ import { buildFor, capabilities, loadRuntime, type OrtModule } from './runtime.t
 import { runtimeVersion } from './runtime-files.ts'
 import { openShelf, readFile, type Shelf, writeFile } from './shelf.ts'
 import { createStore, type Store } from './store.ts'
+import { type TextShelf, textShelf } from './texts.ts'
 
 export interface EngineOptions {
   readonly provider: ExecutionProvider
@@ -39,8 +39,7 @@ export interface House {
   readonly notes: Shelf
   readonly library: ModelLibrary
   readonly checkpoints: CheckpointStore
-  /** Embeddings that came with requests, by prompt. */
-  readonly texts: Map<string, PromptEmbeddings>
+  readonly texts: TextShelf
   readonly runtime: () => Promise<OrtModule>
   readonly backend: () => Promise<WebBackend>
   /** The backend runs one generation at a time. */
@@ -53,7 +52,7 @@ export interface Seated {
   readonly model: Runnable
   readonly backend: WebBackend
   readonly steps: SteppingBackend
-  readonly runner: Runner
+  readonly runner: SplitRunner
 }
 
 export function lazily<T>(make: () => Promise<T>): () => Promise<T> {
@@ -69,7 +68,7 @@ export function lazily<T>(make: () => Promise<T>): () => Promise<T> {
 export async function furnish(options: EngineOptions, onLoss: (loss: GenerationError) => void): Promise<House> {
   const store = createStore({ shelf: await openShelf('zoetrope-weights') })
   const notes = await openShelf('zoetrope-notes')
-  const texts = new Map<string, PromptEmbeddings>()
+  const texts = textShelf()
   const runtime = lazily(() => loadRuntime(buildFor(capabilities()), options.runtimeUrl, options.threads))
   return {
     options,

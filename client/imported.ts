@@ -4,8 +4,9 @@
  * Text encoders of released models outweigh everything else. Where a service embedded the prompt, none is fetched.
  */
 
-import type { PromptEmbeddings, TextSource, WeightFiles } from '../models/pipeline/checkpoint.ts'
+import type { TextSource, WeightFiles } from '../models/pipeline/checkpoint.ts'
 import { type FittedModel, fittedModel, importedPart, type LoadPart } from '../models/pipeline/imported.ts'
+import type { KnownTexts } from '../models/pipeline/known-texts.ts'
 import { localText } from '../models/pipeline/text-source.ts'
 import { sentencePiece } from '../models/text/sentencepiece.ts'
 import type { ImportedManifest } from '../models/weights/manifest.ts'
@@ -13,14 +14,11 @@ import { readSafetensors } from '../models/weights/safetensors.ts'
 import { GenerationError } from '../shared/errors.ts'
 import type { WeightsReference } from '../shared/manifest.ts'
 
-/** Embeddings by prompt. */
-export type KnownTexts = ReadonlyMap<string, PromptEmbeddings>
-
 /** The checked bytes of a file of the model. */
 export type ReadPiece = (file: WeightsReference, signal: AbortSignal) => Promise<Uint8Array>
 
 /** @throws GenerationError model_format or latent_mismatch as fittedModel does. */
-export function fittedHere(manifest: ImportedManifest, read: ReadPiece, texts: KnownTexts): FittedModel {
+export function fittedHere(manifest: ImportedManifest, read: ReadPiece, known: KnownTexts): FittedModel {
   const forever = new AbortController().signal
   const load: LoadPart = async ({ files }) => {
     const loaded: Record<string, WeightFiles[string]> = {}
@@ -28,7 +26,7 @@ export function fittedHere(manifest: ImportedManifest, read: ReadPiece, texts: K
     return loaded
   }
   const own = ownText(manifest, load, (file) => read(file, forever))
-  const text: TextSource = async (prompt, ...rest) => texts.get(prompt) ?? own(prompt, ...rest)
+  const text: TextSource = async (prompt, ...rest) => known(prompt) ?? own(prompt, ...rest)
   return fittedModel(manifest, load, text)
 }
 

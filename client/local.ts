@@ -6,7 +6,6 @@
  * every rung and falls nowhere.
  */
 
-import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
 import type { ErrorCode, GenerationError } from '../shared/errors.ts'
 import type { EffectiveRequest } from '../shared/generation.ts'
 import type { Receipt } from '../shared/receipt.ts'
@@ -21,8 +20,10 @@ export interface LocalRun {
   readonly request: VideoRequest
   readonly inferenceMode: JobState['inferenceMode']
   readonly routingReason: string
-  /** Embeds the prompt elsewhere, for a model that wants it. */
-  readonly text?: (signal: AbortSignal) => Promise<PromptEmbeddings>
+  /** Embeds the prompts elsewhere. */
+  readonly texts?: (signal: AbortSignal) => Promise<NonNullable<EngineRequest['texts']>>
+  /** What another place has done of it already, one for each output. */
+  readonly from?: EngineRequest['from']
 }
 
 /** Where threads come from: one per execution provider, kept between runs. */
@@ -54,8 +55,12 @@ export async function* generateLocally(
   // Drawn here, so that every rung goes on with the same noise.
   const state = jobKeeper(run)
   yield { seq: ++seq, type: 'status', job: state.job() }
-  const text = await run.text?.(signal)
-  const request: EngineRequest = { request: snakeCase(run.request), seed, ...(text === undefined ? {} : { text }) }
+  const texts = await run.texts?.(signal)
+  const request: EngineRequest = {
+    ...{ request: snakeCase(run.request), seed },
+    ...(texts === undefined ? {} : { texts }),
+    ...(run.from === undefined ? {} : { from: run.from }),
+  }
   for await (const event of climbed(threads, request, signal))
     for (const each of state.hear(event)) yield { seq: ++seq, ...each } as ClientEvent
 }

@@ -5,6 +5,7 @@ import { toyModel } from '../test/toy-model.ts'
 import { modelLibrary } from './models.ts'
 import { memoryShelf } from './shelf.ts'
 import { createStore } from './store.ts'
+import { textShelf } from './texts.ts'
 
 const base = 'http://site.test/models/'
 const signal = new AbortController().signal
@@ -37,7 +38,7 @@ function site(more: Readonly<Record<string, unknown>>): string[] {
 const shelves = () => ({
   store: createStore({ shelf: memoryShelf(), lock: (_name, body) => body(), pause: async () => {} }),
   cards: memoryShelf(),
-  texts: new Map(),
+  texts: textShelf(),
 })
 const load = (there: ReturnType<typeof shelves>, keys: readonly string[]) =>
   modelLibrary({ base, keys, ...there }).load(card, signal, () => {})

@@ -15,10 +15,11 @@ import { GenerationError } from '../shared/errors.ts'
 import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
 import { publicKeyOf } from '../shared/signature.ts'
 import { type ChunkedFile, readWeightsManifest, type WeightsManifest } from '../shared/weights-manifest.ts'
-import { fittedHere, type KnownTexts } from './imported.ts'
+import { fittedHere } from './imported.ts'
 import { importedModel, ownModel, type Runnable } from './runnable.ts'
 import { readFile, type Shelf, writeFile } from './shelf.ts'
 import type { Store, WantedFile } from './store.ts'
+import type { TextShelf } from './texts.ts'
 
 export interface ModelLibrary {
   readonly ids: (signal: AbortSignal) => Promise<readonly string[]>
@@ -50,7 +51,7 @@ export interface LibraryOptions {
   readonly cards: Shelf
   /** Ed25519 public keys, 32 bytes as base64url; none where nothing is pinned. */
   readonly keys?: readonly string[]
-  readonly texts: KnownTexts
+  readonly texts: TextShelf
 }
 
 export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOptions): ModelLibrary {
@@ -68,7 +69,11 @@ export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOp
   }
   const addressOf = (card: ModelCard) => (manifests.has(card.id) ? `${base}imported/${card.id}/` : `${base}weights/`)
   const fitted = (manifest: ImportedManifest) =>
-    fittedHere(manifest, (file, stop) => store.read(file, `${base}imported/${manifest.id}/${file.file}`, stop), texts)
+    fittedHere(
+      manifest,
+      (file, stop) => store.read(file, `${base}imported/${manifest.id}/${file.file}`, stop),
+      texts.of(manifest.id),
+    )
   const importedCard = async (id: string, signal: AbortSignal) => {
     const url = `${base}imported/${id}/manifest.json`
     const manifest = readManifest(await remembered(cards, `${id}.manifest.json`, url, signal))
@@ -96,7 +101,7 @@ export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOp
         )
       if (manifest === undefined) {
         const loaded = files(card).map(async (file) => [file.file, await fetched(file)] as const)
-        return ownModel(modelOf(card, Object.fromEntries(await Promise.all(loaded))))
+        return ownModel(modelOf(card, Object.fromEntries(await Promise.all(loaded))), texts.of(card.id))
       }
       // Only brought here: its sessions read it again, one part at a time.
       for (const file of files(card)) await fetched(file)

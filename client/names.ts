@@ -4,7 +4,7 @@
  * Keys of maps that callers fill (`metadata`, `provider_options`) are data, not names, and stay.
  */
 
-const opaque: ReadonlySet<string> = new Set(['metadata', 'provider_options', 'providerOptions', 'receipt'])
+const opaque: ReadonlySet<string> = new Set(['metadata', 'provider_options', 'providerOptions', 'receipt', 'envelope'])
 
 type Camel<S extends string> = S extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
 

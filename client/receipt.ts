@@ -1,42 +1,25 @@
 /**
- * The receipt of a generation on this device.
+ * What a receipt says of this device: the model on it, the runtime, the adapter.
  */
 
-import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
-import type { Receipt } from '../shared/receipt.ts'
+import type { Maker } from '../shared/receipt.ts'
 import type { WebBackend } from './backend.ts'
 import { sha256 } from './hash.ts'
 import type { Runnable } from './runnable.ts'
 import { runtimeVersion } from './runtime-files.ts'
 import { zoetropeVersion } from './version.ts'
 
-export async function receiptOf(
+export async function makerOf(
   { card, hashes, quantization, schedule, rows }: Runnable,
   { name, provider, adapterClass }: WebBackend,
-  request: EffectiveRequest,
-  outputs: readonly string[],
-): Promise<Receipt> {
-  const weights = await hashOf(hashes)
-  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256: weights }
+): Promise<Maker> {
   return {
-    model: card.id,
-    revision: card.revision,
-    weights_sha256: weights,
-    quantization,
+    ...{ card, quantization, schedule, rows },
+    weights: await hashOf(hashes),
     runtime: `onnxruntime-web/${runtimeVersion}`,
     execution_provider: provider,
     adapter_class: adapterClass,
-    dtype: 'float32',
-    rng: 'philox4x32-10',
-    seed: request.seed,
-    schedule,
-    sigmas: [...rows(request).map(({ level }) => level.sigma), 0],
-    effective: request,
-    inference_source: 'on_device',
-    split_step: null,
-    content_key: await contentKey(request, key),
-    outputs_sha256: outputs,
     zoetrope_version: zoetropeVersion,
     deterministic_class: `${name}/${adapterClass ?? 'wasm'}`,
   }

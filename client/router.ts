@@ -7,11 +7,12 @@
 
 import { resolveRequest } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
-import { type DeviceReport, type InferenceMode, parseRequest } from '../shared/request.ts'
-import { type Route, type RoutingReason, route } from '../shared/routing.ts'
+import { type CheckedRequest, type DeviceReport, type InferenceMode, parseRequest } from '../shared/request.ts'
+import { type Route, type RoutingInput, type RoutingReason, route } from '../shared/routing.ts'
 import { deviceModelOf } from './device-model.ts'
 import type { ModelState } from './engine.ts'
 import type { VideoRequest } from './events.ts'
+import type { Hybrid } from './hybrid.ts'
 import { snakeCase } from './names.ts'
 
 export interface Situation {
@@ -27,13 +28,15 @@ export interface Situation {
  * Decides where a request runs.
  * @throws GenerationError for a request that no place would take.
  */
-export function routeRequest(request: VideoRequest, situation: Situation): Route {
+export function routeRequest(request: VideoRequest, situation: Situation, hybrid?: Hybrid): Route {
   const { mode, models, device, cloud } = situation
   const parsed = parseRequest(snakeCase(request))
-  const state = models.find(({ card, standard }) => (parsed.model === undefined ? standard : card.id === parsed.model))
+  // A draft is drawn by a model that is here, whatever draws it over.
+  const wanted = hybrid?.first === 'draft' ? (hybrid.model ?? parsed.model) : parsed.model
+  const state = models.find(({ card, standard }) => (wanted === undefined ? standard : card.id === wanted))
   if (state === undefined) return cloudOnly(situation)
   const model = deviceModelOf(state.card)
-  const { effective } = resolveRequest(parsed, model, { seed: 0 })
+  const { effective } = resolveRequest(draftable(parsed, hybrid), model, { seed: 0 })
   const known = {
     id: model.id,
     revision: model.revision,
@@ -48,7 +51,20 @@ export function routeRequest(request: VideoRequest, situation: Situation): Route
     device: { ...device, models: [known] },
     cloud: { consent: cloud, available: cloud, quota: true, etaMs: null },
     cached: false,
+    hybrid: hybridName(hybrid),
   })
+}
+
+const hybridName = (hybrid: Hybrid | undefined): RoutingInput['hybrid'] => {
+  if (hybrid === undefined) return undefined
+  return hybrid.first === 'draft' ? 'draft_refine' : 'latent_handoff'
+}
+
+/** Of a draft the dials are those of the model that draws it over. */
+function draftable(request: CheckedRequest, hybrid: Hybrid | undefined): CheckedRequest {
+  if (hybrid?.first !== 'draft') return request
+  const { num_inference_steps: _, guidance_scale: __, scheduler: ___, ...rest } = request
+  return rest
 }
 
 /** A model that is not here can only be there. */

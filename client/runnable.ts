@@ -6,8 +6,9 @@
 
 import type { Backend } from '../models/pipeline/backend.ts'
 import { checkpointProbe, checkpointRunner, type Probe, stepsOf } from '../models/pipeline/checkpoint.ts'
-import { type Runner, runner } from '../models/pipeline/generate.ts'
+import { runner, type SplitRunner } from '../models/pipeline/generate.ts'
 import { type FittedModel, partFiles } from '../models/pipeline/imported.ts'
+import type { KnownTexts } from '../models/pipeline/known-texts.ts'
 import type { Model } from '../models/pipeline/model.ts'
 import type { ImportedManifest } from '../models/weights/manifest.ts'
 import type { EffectiveRequest } from '../shared/generation.ts'
@@ -16,7 +17,6 @@ import { planOf } from '../shared/plan.ts'
 import type { Receipt } from '../shared/receipt.ts'
 import type { SamplerStep } from '../shared/sampler.ts'
 import { ownProbe } from './golden.ts'
-import { type Preview, previewOf } from './preview.ts'
 
 export interface Runnable {
   readonly card: ModelCard
@@ -26,14 +26,12 @@ export interface Runnable {
   readonly schedule: string
   /** The rows of a request's plan. */
   readonly rows: (request: EffectiveRequest) => readonly SamplerStep[]
-  readonly open: (backend: Backend) => Runner
+  readonly open: (backend: Backend) => SplitRunner
   /** The step that an adapter is tried with. */
   readonly probe: () => Promise<Probe>
-  /** Where its estimates can be shown without its decoder. */
-  readonly preview?: Preview
 }
 
-export function ownModel(model: Model): Runnable {
+export function ownModel(model: Model, known: KnownTexts): Runnable {
   const { card } = model
   return {
     card,
@@ -41,9 +39,8 @@ export function ownModel(model: Model): Runnable {
     quantization: 'none',
     schedule: card.schedule,
     rows: planOf,
-    open: (backend) => runner(model, backend),
+    open: (backend) => runner(model, backend, known),
     probe: async () => ownProbe(model),
-    preview: previewOf(model),
   }
 }
 

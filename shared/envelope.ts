@@ -6,6 +6,7 @@
  */
 
 import { GenerationError } from './errors.ts'
+import { halfOf } from './handoff.ts'
 import type { LatentEnvelope } from './request.ts'
 import { isSigned, type SignatureKey, signatureOf } from './signature.ts'
 
@@ -41,13 +42,6 @@ function firstBad(dtype: LatentEnvelope['dtype'], bytes: Uint8Array<ArrayBuffer>
     if (!(Math.abs(value) <= latentLimit)) return index
   }
   return -1
-}
-
-/** IEEE 754 half precision. */
-function halfOf(bits: number): number {
-  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023]
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
 const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')

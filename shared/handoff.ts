@@ -10,7 +10,9 @@ import type { CatalogModel } from './catalog.ts'
 import type { EffectiveVideo } from './effective.ts'
 import { GenerationError } from './errors.ts'
 import { cuts, rowsOf, sigmasOf } from './plan.ts'
+import { gaussian, streams } from './random.ts'
 import type { CheckedRequest, LatentEnvelope } from './request.ts'
+import type { SamplerStep } from './sampler.ts'
 import { latentShape } from './video.ts'
 
 /** What of an envelope decides where a run goes on; the rest says whose it is and until when. */
@@ -96,3 +98,69 @@ function requireSpace({ id, latents }: CatalogModel): NonNullable<CatalogModel['
 
 const mismatch = (name: string, what: string): GenerationError =>
   new GenerationError('latent_mismatch', `envelope.${name}: ${what}`, { pointer: `/envelope/${name}` })
+
+/** What an envelope is written from. */
+export interface Sealing {
+  readonly model: Pick<CatalogModel, 'id' | 'revision' | 'family'>
+  readonly request: Pick<EffectiveVideo, 'scheduler' | 'seed'>
+  /** [1, C, F, h, w] */
+  readonly shape: readonly number[]
+  readonly rows: readonly SamplerStep[]
+  readonly step: number
+  readonly dtype: LatentEnvelope['dtype']
+  readonly bytes: number
+  readonly sha256: string
+  readonly promptSha256: string
+  /** Milliseconds since 1970, as `expiresAt`. */
+  readonly now: number
+  readonly expiresAt: number
+}
+
+/** The envelope of latents that leave an executor, unsigned. */
+export function envelopeFor({ model, request, shape, rows, now, expiresAt, ...facts }: Sealing): LatentEnvelope {
+  const { step, dtype, bytes, sha256, promptSha256 } = facts
+  return {
+    kind: 'zt.latent.v1',
+    family: model.family,
+    model: `${model.id}@${model.revision}`,
+    shape: [...shape],
+    ...{ dtype, bytes, sha256, step },
+    steps: rows.length,
+    sigmas: sigmasOf(rows),
+    scheduler: request.scheduler ?? '',
+    seed: String(request.seed),
+    rng: 'philox4x32-10',
+    prompt_sha256: promptSha256,
+    created_at: new Date(now).toISOString(),
+    expires_at: new Date(expiresAt).toISOString(),
+  }
+}
+
+/** The numbers of latents as they travel: raw and little-endian. */
+export function floatsOf(bytes: Uint8Array, dtype: LatentEnvelope['dtype']): Float32Array {
+  const { buffer } = Uint8Array.from(bytes)
+  return dtype === 'f32' ? new Float32Array(buffer) : Float32Array.from(new Uint16Array(buffer), halfOf)
+}
+
+/**
+ * A finished clip's latents with the noise that a plan has after `step` rows: alpha · clean + sigma · noise, the noise
+ * being the seed's own (Meng et al. 2021, 2108.01073).
+ */
+export function renoised(
+  bytes: Uint8Array,
+  model: CatalogModel,
+  request: EffectiveVideo,
+  step: number,
+): Uint8Array<ArrayBuffer> {
+  const clean = floatsOf(bytes, 'f32')
+  const noise = gaussian(request.seed, streams.initial, 0, clean.length)
+  const { alpha = 1, sigma = 0 } = rowsOf(requireSpace(model).plan, request)[step]?.level ?? {}
+  return new Uint8Array(clean.map((value, at) => alpha * value + sigma * (noise[at] as number)).buffer as ArrayBuffer)
+}
+
+/** IEEE 754 half precision. */
+export function halfOf(bits: number): number {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023]
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
+}

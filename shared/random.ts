@@ -156,3 +156,6 @@ export function randomStream(seed: number, stream = 0): RandomStream {
     normal: () => gaussian(seed, (stream ^ 0x5eed) >>> 0, gaussians++, 1)[0] as number,
   }
 }
+
+/** Uses of a seed: each draws from a stream of its own. */
+export const streams = { initial: 0, sampling: 1, decoding: 2 } as const

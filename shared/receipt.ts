@@ -4,7 +4,10 @@
  * Bit equality is claimed only within one `deterministic_class`. Names are the wire's.
  */
 
-import type { EffectiveRequest } from './generation.ts'
+import { contentKey, type EffectiveRequest } from './generation.ts'
+import type { ModelCard } from './manifest.ts'
+import { sigmasOf } from './plan.ts'
+import type { SamplerStep } from './sampler.ts'
 
 export interface Receipt {
   readonly model: string
@@ -28,4 +31,42 @@ export interface Receipt {
   readonly outputs_sha256: readonly string[]
   readonly zoetrope_version: string
   readonly deterministic_class: string
+}
+
+/** Who made a result: the model, and what it ran on. */
+export interface Maker extends Pick<Receipt, 'quantization' | 'schedule' | 'runtime' | 'execution_provider'> {
+  readonly card: Pick<ModelCard, 'id' | 'revision'>
+  /** One hash of all its weights. */
+  readonly weights: string
+  readonly rows: (request: EffectiveRequest) => readonly SamplerStep[]
+  readonly adapter_class?: string | null
+  readonly zoetrope_version: string
+  readonly deterministic_class: string
+}
+
+/** The receipt of what one of our own runtimes made; a split run adds where its plan was cut. */
+export async function receiptOf(
+  { card, weights, rows, adapter_class = null, ...told }: Maker,
+  request: EffectiveRequest,
+  outputs: readonly string[],
+  split: Partial<Pick<Receipt, 'inference_source' | 'split_step'>> = {},
+): Promise<Receipt> {
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256: weights }
+  return {
+    ...told,
+    model: card.id,
+    revision: card.revision,
+    weights_sha256: weights,
+    adapter_class,
+    dtype: 'float32',
+    rng: 'philox4x32-10',
+    seed: request.seed,
+    sigmas: sigmasOf(rows(request)),
+    effective: request,
+    inference_source: 'on_device',
+    split_step: null,
+    content_key: await contentKey(request, key),
+    outputs_sha256: outputs,
+    ...split,
+  }
 }

@@ -42,6 +42,8 @@ export interface RoutingInput {
   readonly cloud: CloudState
   /** Whether exactly this result is stored. */
   readonly cached: boolean
+  /** A run in two places is wanted, and what it is called. */
+  readonly hybrid?: 'latent_handoff' | 'draft_refine' | undefined
 }
 
 export interface CloudState {
@@ -62,7 +64,7 @@ export interface Assessment {
 
 export interface Route {
   /** null where the request can run nowhere. */
-  readonly source: 'on_device' | 'in_cloud' | null
+  readonly source: 'on_device' | 'in_cloud' | 'hybrid' | null
   readonly reason: RoutingReason
   readonly device: Assessment
   readonly cloud: Assessment
@@ -79,6 +81,9 @@ export function route(input: RoutingInput): Route {
   // One half of a run: the caller has the other.
   const part = effective.envelope !== undefined || effective.stop_step !== undefined
   const chosen: RoutingReason = part ? 'latent_handoff' : 'mode_forced'
+  // Two places are a wish like any preference: where one of them cannot, the other does it all.
+  const both = mode.startsWith('prefer') && device.eligible && cloud.eligible && !input.cached
+  if (input.hybrid !== undefined && both) return to('hybrid', input.hybrid)
   if (mode === 'only_on_device') {
     return device.eligible ? to('on_device', 'mode_forced') : to(null, device.reasons[0] ?? 'device_unsupported')
   }
@@ -117,6 +122,8 @@ function assessDevice({ model, effective, device }: RoutingInput): Assessment {
   const reasons: RoutingReason[] = []
   const state = device?.models.find(({ id, revision }) => id === model.id && revision === effective.revision)
   if (model.device === null || !model.inference_sources.includes('on_device')) reasons.push('model_cloud_only')
+  // Latents of a request lie at the service.
+  if (effective.envelope !== undefined) reasons.push('device_unsupported')
   if (device === null) return { eligible: false, reasons: [...reasons, 'device_unsupported'], etaMs: null }
   if (model.device?.features.some((feature) => !device.features.includes(feature))) reasons.push('device_unsupported')
   if (state?.golden === 'fail') reasons.push('device_numerics_failed')

@@ -28,6 +28,9 @@ export interface TextEncoding {
   readonly textBias: Value //  [B, 1, 1, L]  to be added to attention logits
 }
 
+/** Added to the logits of padding. Not −∞: a row of nothing but padding must stay finite. */
+export const paddingBias = -1e4
+
 /** ids [B, L] int32, mask [B, L] with 1 for a word and 0 for padding. At least one word per row. */
 export function textEncoder(config: TextEncoderConfig, ids: Value, mask: Value): TextEncoding {
   const { width, heads } = config
@@ -35,8 +38,7 @@ export function textEncoder(config: TextEncoderConfig, ids: Value, mask: Value):
   if (length > config.maxTokens) {
     throw new RangeError(`text encoder: got ${length} tokens, allowed are ${config.maxTokens}; shorten the prompt`)
   }
-  // Not −∞: a row of nothing but padding must stay finite.
-  const textBias = op.reshape(op.multiply(op.subtract(1, mask), -1e4), [batch, 1, 1, length])
+  const textBias = op.reshape(op.multiply(op.subtract(1, mask), paddingBias), [batch, 1, 1, length])
   const words = op.gather(parameter('words', [config.vocabulary, width], { kind: 'normal', scale: 0.5 }), ids)
   const places = op.slice(parameter('places', [config.maxTokens, width], { kind: 'normal', scale: 0.1 }), 0, 0, length)
 

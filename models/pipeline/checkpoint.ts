@@ -9,7 +9,7 @@
 import { type DistilledPlan, type DistilledStep, distilledSteps, predictionOf } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
-import { gaussian } from '../../shared/random.ts'
+import { gaussian, streams } from '../../shared/random.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { trace, type Value } from '../graph/graph.ts'
 import { encode } from '../onnx/encode.ts'
@@ -32,9 +32,9 @@ import {
   type SessionCache,
   type SplitRunner,
   sessionCache,
-  streams,
   type Unnumbered,
 } from './generate.ts'
+import type { PromptEmbeddings } from './known-texts.ts'
 import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
 
 /** Weight files of a part, by location. */
@@ -45,14 +45,6 @@ export interface CheckpointPart<K extends PartKind> {
   readonly config: PartConfigs[K]
   /** Reads and checks the weights; called when a session is made, and not kept. */
   readonly load: () => Promise<WeightFiles>
-}
-
-/** Embeddings of one prompt, its own tokens only: [count, width]. */
-export interface PromptEmbeddings {
-  readonly data: Float32Array
-  readonly count: number
-  readonly width: number
-  readonly truncated: boolean
 }
 
 /**

@@ -10,7 +10,8 @@ import { type TaehvDecoderConfig, taehvDecodePiece } from '../networks/taehv-dec
 import { timestepFeatures } from '../nn/embedding.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { HostTensor, Session } from './backend.ts'
-import { pixelsOf, planes, requireFinite } from './generate.ts'
+import { pixelsOf } from './frames.ts'
+import { planes, requireFinite } from './generate.ts'
 
 export type DecoderKind = 'taehv-decoder' | 'ltx-vae-decoder'
 

@@ -13,7 +13,7 @@ import { timestepFeatures } from '../nn/embedding.ts'
 import { patchify3d, unpatchify3d } from '../nn/patch.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { HostTensor } from './backend.ts'
-import type { PromptEmbeddings } from './checkpoint.ts'
+import type { PromptEmbeddings } from './known-texts.ts'
 
 export type DenoiserKind = 'wan-dit' | 'ltx-dit'
 

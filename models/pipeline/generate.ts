@@ -10,32 +10,26 @@ import type { GenerationEvent } from '../../shared/events.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
 import { planOf } from '../../shared/plan.ts'
 import { denoisedFrom, type Prediction } from '../../shared/prediction.ts'
-import { gaussian } from '../../shared/random.ts'
+import { gaussian, streams } from '../../shared/random.ts'
 import type { SamplerStep } from '../../shared/sampler.ts'
 import { noiseAngle } from '../../shared/schedule.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
-import { spatialStride, temporalStride } from '../networks/autoencoder.ts'
+import { latentStrides, temporalStride } from '../networks/autoencoder.ts'
+import { paddingBias } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
 import type { Backend, HostTensor, ModelSource, Session } from './backend.ts'
 import { compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
+import { type FramesPart, pixelsOf } from './frames.ts'
+import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
+import { type Preview, previewOf } from './preview.ts'
 import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
-
-/** Pixels of some frames, in order: [count, height, width, 3], 0…255. */
-export interface FramesPart {
-  readonly first: number
-  readonly count: number
-  readonly pixels: Uint8Array
-}
 
 export type FramesEvent = GenerationEvent<FramesPart>
 type Event = FramesEvent
 // Distributes over the union, so that each event keeps its own fields.
 export type Unnumbered<T> = T extends unknown ? Omit<T, 'seq'> : never
-
-/** Uses of a seed: each draws from a stream of its own. */
-export const streams = { initial: 0, sampling: 1, decoding: 2 } as const
 
 /** What running a request needs besides the model: a place to run, and the sessions loaded so far. */
 export interface Runner extends AsyncDisposable {
@@ -50,6 +44,8 @@ export interface SplitRunner extends Runner {
   readonly decode: (request: EffectiveRequest, latents: Latents, signal: AbortSignal) => AsyncIterable<Event>
   /** Embeddings [B, L, D] of some prompts, and how many of the L tokens of each are its own. */
   readonly embed: (texts: readonly string[]) => Promise<Embeddings>
+  /** Where a clean estimate can be shown without the decoder. */
+  readonly preview?: Preview
 }
 
 export interface Embeddings {
@@ -57,14 +53,19 @@ export interface Embeddings {
   readonly tokens: readonly number[]
 }
 
-/** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
-export function runner(model: Model, backend: Backend): SplitRunner {
+/**
+ * Runs requests one after another, keeping the sessions of the last shapes for the next request.
+ * @param known prompts that need no text encoder here.
+ */
+export function runner(model: Model, backend: Backend, known: KnownTexts = () => undefined): SplitRunner {
   const sessions = sessionCache(backend)
+  const context = (request: EffectiveRequest, signal: AbortSignal) => ({ model, request, signal, sessions, known })
   return {
-    generate: (request, signal) => numbered(run({ model, request, signal, sessions })),
-    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, request, signal, sessions }, split)),
-    decode: (request, latents, signal) => numbered(decode({ model, request, signal, sessions }, latents)),
+    generate: (request, signal) => numbered(run(context(request, signal))),
+    denoise: (request, signal, split = {}) => numbered(firstHalf(context(request, signal), split)),
+    decode: (request, latents, signal) => numbered(decode(context(request, signal), latents)),
     embed: (texts) => embed(model, sessions, texts),
+    preview: previewOf(model),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
 }
@@ -74,6 +75,7 @@ interface Run {
   readonly request: EffectiveRequest
   readonly signal: AbortSignal
   readonly sessions: SessionCache
+  readonly known: KnownTexts
 }
 
 export async function* numbered<Result>(
@@ -100,7 +102,7 @@ async function* firstHalf(context: Run, split: Split): AsyncGenerator<Unnumbered
   const { model, request } = context
   const shape = latentShape(
     { frames: request.num_frames, height: request.height, width: request.width },
-    { temporal: temporalStride, spatial: spatialStride },
+    latentStrides,
     model.autoencoder.channels,
   )
   yield* promptWarnings(request, model)
@@ -124,9 +126,31 @@ function* promptWarnings({ prompt, negative_prompt }: EffectiveRequest, { text }
 }
 
 /** Text conditioning as feeds of the step. Two rows where guidance needs the unconditional one. */
-function encodePrompts({ model, request, sessions }: Run): Promise<Readonly<Record<string, HostTensor>>> {
+async function encodePrompts({ model, request, sessions, known }: Run): Promise<Readonly<Record<string, HostTensor>>> {
   const texts = rowsOf(model, request) === 2 ? [request.prompt, request.negative_prompt] : [request.prompt]
-  return encodeTexts(model, sessions, texts)
+  const embedded = texts.map(known).filter((each) => each !== undefined)
+  return embedded.length === texts.length ? conditionsOf(embedded) : encodeTexts(model, sessions, texts)
+}
+
+/** What the text encoder would have given, from each text's own tokens: the rest is masked, the mean is over the own. */
+function conditionsOf(texts: readonly PromptEmbeddings[]): Readonly<Record<string, HostTensor>> {
+  const [batch, width] = [texts.length, texts[0]?.width ?? 0]
+  const length = paddedLength(Math.max(...texts.map(({ count }) => count)))
+  const text = new Float32Array(batch * length * width)
+  const pooled = new Float32Array(batch * width)
+  const textBias = new Float32Array(batch * length)
+  for (const [row, { data, count }] of texts.entries()) {
+    text.set(data.subarray(0, count * width), row * length * width)
+    textBias.fill(paddingBias, row * length + count, (row + 1) * length)
+    for (let at = 0; at < count * width; at++)
+      pooled[row * width + (at % width)] = (pooled[row * width + (at % width)] as number) + (data[at] as number) / count
+  }
+  const tensor = (shape: number[], data: Float32Array): HostTensor => ({ dtype: 'float32', shape, data })
+  return {
+    text: tensor([batch, length, width], text),
+    pooled: tensor([batch, width], pooled),
+    textBias: tensor([batch, 1, 1, length], textBias),
+  }
 }
 
 async function embed(model: Model, sessions: SessionCache, texts: readonly string[]): Promise<Embeddings> {
@@ -159,8 +183,10 @@ const rowsOf = ({ denoiser }: Model, { guidance_scale: scale }: EffectiveRequest
 /** Token count of the longest text, rounded up so that few different graphs are built. */
 function tokensOf({ text }: Model, texts: readonly string[]): number {
   const longest = Math.max(...texts.map((each) => tokenize(each).length))
-  return Math.min(text.maxTokens, Math.ceil(longest / 8) * 8)
+  return Math.min(text.maxTokens, paddedLength(longest))
 }
+
+const paddedLength = (tokens: number): number => Math.ceil(tokens / 8) * 8
 
 async function* denoise(
   { model, request, signal, sessions }: Run,
@@ -279,11 +305,6 @@ export function planes(
     out.set(latents.subarray(from, from + area), channel * area)
   }
   return out
-}
-
-/** −1…1 to 0…255. */
-export function pixelsOf(values: Float32Array): Uint8Array {
-  return Uint8Array.from(values, (value) => Math.max(0, Math.min(255, Math.round((value + 1) * 127.5))))
 }
 
 export function requireFinite(values: Float32Array, where: string): void {

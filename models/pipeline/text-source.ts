@@ -9,7 +9,8 @@ import { input } from '../graph/graph.ts'
 import { t5Encoder } from '../networks/t5.ts'
 import type { PromptTokenizer } from '../text/sentencepiece.ts'
 import type { Backend } from './backend.ts'
-import { type CheckpointPart, type PromptEmbeddings, sourceOf, type TextSource } from './checkpoint.ts'
+import { type CheckpointPart, sourceOf, type TextSource } from './checkpoint.ts'
+import type { PromptEmbeddings } from './known-texts.ts'
 
 /** Encodes here. Prompts asked for again are not encoded again. */
 export function localText(part: CheckpointPart<'t5'>, tokenizer: PromptTokenizer): TextSource {

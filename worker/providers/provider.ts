@@ -95,6 +95,7 @@ export interface Provider {
 export interface EmbeddingRequest {
   readonly model: string
   readonly prompt: string
-  readonly negative_prompt: string
+  /** Embedded beside the prompt where it is there, also empty. */
+  readonly negative_prompt?: string
   readonly dtype: 'f16' | 'int8'
 }

@@ -49,20 +49,21 @@ async function embed(context: Context): Promise<Response> {
   const { env } = context
   const { catalog, provider: providerOf } = servicesOf(env)
   const model = catalog.model(request.model)
-  const [prompt, negative] = [request.prompt.normalize('NFC'), request.negative_prompt ?? '']
-  await moderate([prompt, negative], env)
+  const [prompt, negative] = [request.prompt.normalize('NFC'), request.negative_prompt]
+  await moderate([prompt, negative ?? ''], env)
   const provider = providerOf(model.providers[0] ?? '')
   if (provider?.embed === undefined) {
     throw new GenerationError('unsupported_capability', `model: ${model.id} gives no embeddings`, { pointer: '/model' })
   }
   const { tenant } = context.get('principal')
   const name = await sha256(
-    utf8(JSON.stringify([model.weights_sha256, model.revision, request.dtype, prompt, negative])),
+    utf8(JSON.stringify([model.weights_sha256, model.revision, request.dtype, prompt, negative ?? null])),
   )
   const key = `t/${tenant}/embeddings/${name}`
   const known = await env.BUCKET.get(key)
   if (known !== null) return tensor(known.body, known.customMetadata?.tensor ?? '')
-  const asked = { model: model.id, prompt, negative_prompt: negative, dtype: request.dtype }
+  const second = negative === undefined ? {} : { negative_prompt: negative }
+  const asked = { model: model.id, prompt, ...second, dtype: request.dtype }
   const { bytes, description } = await provider
     .embed(asked, context.req.raw.signal)
     .then(received)

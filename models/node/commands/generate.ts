@@ -2,10 +2,11 @@
  * `zoetrope generate`: a prompt to a video file, and the receipt of how it came about.
  */
 
-import { randomInt } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { GenerationError } from '../../../shared/errors.ts'
 import { type EffectiveRequest, effectiveRequest } from '../../../shared/generation.ts'
+import { receiptOf } from '../../../shared/receipt.ts'
 import type { Backend } from '../../pipeline/backend.ts'
 import { type Runner, runner } from '../../pipeline/generate.ts'
 import type { Model } from '../../pipeline/model.ts'
@@ -14,7 +15,7 @@ import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { knownModel } from '../known-model.ts'
 import { defaultModel } from '../models.ts'
-import { receiptOf } from '../receipts.ts'
+import { makerOf } from '../receipts.ts'
 import { encodeVideo, extensionOf, type PixelVideo, requireWritable, writeVideo } from '../video-file.ts'
 
 export const generateCommand: Command = {
@@ -54,10 +55,9 @@ async function generate(given: Arguments, { signal, say, show, emit }: Surroundi
   signal.throwIfAborted()
   await writeVideo(path, bytes)
   const receipt = await receiptOf(
-    chosen,
-    backend,
+    await makerOf(chosen, backend),
     { ...request, output_format: extension.slice(1) as EffectiveRequest['output_format'] },
-    bytes,
+    [createHash('sha256').update(bytes).digest('hex')],
   )
   say(
     `${path}  (${video.frames} frames of ${video.width}x${video.height}, seed ${seed}, ${((performance.now() - began) / 1000).toFixed(1)} s)`,

@@ -5,11 +5,11 @@
  */
 
 import type { EffectiveRequest } from '../../../shared/generation.ts'
-import type { Receipt } from '../../../shared/receipt.ts'
+import { type Receipt, receiptOf } from '../../../shared/receipt.ts'
 import type { Backend } from '../../pipeline/backend.ts'
 import type { Embeddings, SplitRunner } from '../../pipeline/generate.ts'
 import type { Latents, Split } from '../../pipeline/split.ts'
-import { receiptOf } from '../receipts.ts'
+import { makerOf } from '../receipts.ts'
 import type { PixelVideo } from '../video-file.ts'
 import type { ServedModel } from './catalog.ts'
 import { type Clock, timestamp } from './clock.ts'
@@ -203,11 +203,9 @@ function factsOf(
 /** The receipt of all outputs; a split run says where its plan was cut. */
 async function receipt(job: Job, backend: Backend, outputs: readonly OutputFacts[]): Promise<Receipt> {
   const { model, request, split } = job
-  const whole = await receiptOf(model, backend, request, new Uint8Array())
-  return {
-    ...whole,
+  const hashes = outputs.map(({ sha256 }) => sha256)
+  return receiptOf(await makerOf(model, backend), request, hashes, {
     inference_source: split.from === undefined ? 'in_cloud' : 'hybrid',
     split_step: split.from?.step ?? split.until ?? null,
-    outputs_sha256: outputs.map(({ sha256 }) => sha256),
-  }
+  })
 }

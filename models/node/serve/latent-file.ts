@@ -8,14 +8,12 @@
 import { createHash } from 'node:crypto'
 import { GenerationError } from '../../../shared/errors.ts'
 import type { EffectiveRequest } from '../../../shared/generation.ts'
-import type { LatentFacts } from '../../../shared/handoff.ts'
-import { sigmasOf } from '../../../shared/plan.ts'
+import { envelopeFor, floatsOf, type LatentFacts } from '../../../shared/handoff.ts'
 import type { LatentEnvelope } from '../../../shared/request.ts'
 import type { LatentShape } from '../../../shared/video.ts'
 import type { Latents } from '../../pipeline/split.ts'
-import { fromFloat16, toFloat16 } from '../../weights/float16.ts'
+import { toFloat16 } from '../../weights/float16.ts'
 import type { KnownModel } from '../known-model.ts'
-import { timestamp } from './clock.ts'
 
 export const latentDTypes = ['f32', 'f16'] as const
 export type LatentDType = (typeof latentDTypes)[number]
@@ -35,8 +33,7 @@ export function latentsOf(bytes: Uint8Array, dtype: LatentDType): Float32Array {
   if (bytes.length % elementBytes[dtype] !== 0) {
     throw mismatch(`got ${bytes.length} bytes, ${dtype} takes multiples of ${elementBytes[dtype]}`)
   }
-  const { buffer } = Uint8Array.from(bytes)
-  return dtype === 'f32' ? new Float32Array(buffer) : fromFloat16(new Uint16Array(buffer))
+  return floatsOf(bytes, dtype)
 }
 
 export const shapeOf = ({ channels, frames, height, width }: LatentShape): number[] => [
@@ -56,31 +53,20 @@ export interface LatentFileFacts {
 }
 
 /** The facts of latents that leave the node. */
-export function envelopeOf(
+export const envelopeOf = (
   { card, rows }: Pick<KnownModel, 'card' | 'rows'>,
   request: EffectiveRequest,
-  { shape, step, steps }: Latents,
+  { shape, step }: Latents,
   { bytes, dtype, now, expiresAt }: LatentFileFacts,
-): LatentEnvelope {
-  return {
-    kind: 'zt.latent.v1',
-    family: card.family,
-    model: `${card.id}@${card.revision}`,
+): LatentEnvelope =>
+  envelopeFor({
+    ...{ model: card, request, step, dtype, now, expiresAt },
     shape: shapeOf(shape),
-    dtype,
+    rows: rows(request),
     bytes: bytes.length,
     sha256: sha256(bytes),
-    step,
-    steps,
-    sigmas: sigmasOf(rows(request)),
-    scheduler: request.scheduler,
-    seed: String(request.seed),
-    rng: 'philox4x32-10',
-    prompt_sha256: sha256(request.prompt),
-    created_at: timestamp(now),
-    expires_at: timestamp(expiresAt),
-  }
-}
+    promptSha256: sha256(request.prompt),
+  })
 
 /**
  * Holds bytes to what their envelope says of them; whether it fits the request is shared/handoff.ts's business.

@@ -7,12 +7,17 @@
  *   C channels · G groups of frames · h, w latent sides
  */
 
-import { spatialStride, temporalStride, tubeSize } from '../models/networks/autoencoder.ts'
-import { pixelsOf } from '../models/pipeline/generate.ts'
-import type { Model } from '../models/pipeline/model.ts'
-import { readTensor } from '../models/weights/safetensors.ts'
-import { type LatentShape, latentShape } from '../shared/video.ts'
-import type { PreviewFrames } from './events.ts'
+import { type LatentShape, latentShape } from '../../shared/video.ts'
+import { latentStrides, spatialStride, temporalStride, tubeSize } from '../networks/autoencoder.ts'
+import { readTensor } from '../weights/safetensors.ts'
+import { type FramesPart, pixelsOf } from './frames.ts'
+import type { Model } from './model.ts'
+
+/** Frames with their size, ready for a canvas: pixels [count, height, width, 3]. */
+export interface PreviewFrames extends FramesPart {
+  readonly width: number
+  readonly height: number
+}
 
 export type Preview = (estimate: Float32Array, size: { frames: number; height: number; width: number }) => PreviewFrames
 
@@ -26,9 +31,8 @@ export function previewOf(model: Model): Preview {
   }
   const weight = tensor('autoencoder.decoder.components.weight') // [tubeSize, C]
   const bias = tensor('autoencoder.decoder.components.bias') //     [tubeSize]
-  const strides = { temporal: temporalStride, spatial: spatialStride }
   return (estimate, size) => {
-    const shape = latentShape(size, strides, model.autoencoder.channels)
+    const shape = latentShape(size, latentStrides, model.autoencoder.channels)
     const all = new Float32Array(shape.frames * temporalStride * size.height * size.width * 3)
     for (let group = 0; group < shape.frames; group++) decodeGroup(all, estimate, group, shape, weight, bias)
     // Of the first group's four frames only the last is shown.
