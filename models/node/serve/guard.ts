@@ -41,10 +41,14 @@ export function guard({ token, hosts }: GuardOptions): MiddlewareHandler {
   }
 }
 
-const raw = 'application/octet-stream'
+/** What a body is by where it goes: forms and bytes are files, everything else is JSON. */
+function typeOf(path: string, method: string): string {
+  if (path === '/v1/files') return 'multipart/form-data'
+  return method === 'PUT' && path.startsWith('/v1/files/') ? 'application/octet-stream' : 'application/json'
+}
 
 function requireType(path: string, given: string | undefined, method: string): void {
-  const wanted = path === '/v1/files' ? 'multipart/form-data' : path.startsWith('/v1/files/') ? raw : 'application/json'
+  const wanted = typeOf(path, method)
   const [type] = (given ?? '').split(';')
   // Bodiless: a DELETE says nothing of its type.
   if (given === undefined && method === 'DELETE') return
