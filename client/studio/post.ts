@@ -39,6 +39,8 @@ export async function createPost({ storage, client, receive }: PostOptions): Pro
   const rows = rowList()
   /** Jobs of letters that were just sent, by the letters' keys. */
   const taken = new Map<string, Job>()
+  /** Who waits for what becomes of a letter. */
+  const awaited = new Map<string, PromiseWithResolvers<Job | undefined>>()
   const followed = new Set<string>()
   /** Letters that were cancelled while they were on their way. */
   const withdrawn = new Set<string>()
@@ -99,26 +101,26 @@ export async function createPost({ storage, client, receive }: PostOptions): Pro
     rows.remove(id)
   }
 
-  /** What became of letters; the job of the one that is waited for is handed out, the others are followed here. */
-  function deal(deliveries: readonly Delivery[], awaited?: string): Job | undefined {
-    let handed: Job | undefined
+  /** What became of letters, whichever flush sent them: told to who waits for it, else followed or shown here. */
+  function deal(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) {
       const { key, request } = delivery.letter
       rows.remove(key)
-      const job = taken.get(key)
+      const [job, caller] = [taken.get(key), awaited.get(key)]
       taken.delete(key)
       if (withdrawn.delete(key)) {
         job?.[Symbol.dispose]()
         if (job !== undefined) void storage.remove('jobs', job.id)
-        if (key === awaited) throw new GenerationError('aborted', 'the letter was withdrawn')
-      } else if (delivery.kind === 'refused') {
-        if (key === awaited) throw delivery.error
-        fail(key, request, delivery.error)
-      } else if (delivery.kind !== 'sent') fail(key, request, gone[delivery.kind])
-      else if (key === awaited) handed = job
-      else if (job !== undefined) void follow(job, request)
+        caller?.reject(new GenerationError('aborted', 'the letter was withdrawn'))
+      } else if (delivery.kind === 'sent') {
+        if (caller !== undefined) caller.resolve(job)
+        else if (job !== undefined) void follow(job, request)
+      } else {
+        const error = delivery.kind === 'refused' ? delivery.error : gone[delivery.kind]
+        if (caller === undefined) fail(key, request, error)
+        else caller.reject(error)
+      }
     }
-    return handed
   }
 
   async function showWaiting(): Promise<void> {
@@ -149,7 +151,18 @@ export async function createPost({ storage, client, receive }: PostOptions): Pro
         await showWaiting()
         return undefined
       }
-      return deal(await outbox.flush(), letter.key)
+      const caller = Promise.withResolvers<Job | undefined>()
+      // Told by another flush while ours still waits its turn, a refusal has nobody to hear it yet.
+      caller.promise.catch(() => {})
+      awaited.set(letter.key, caller)
+      try {
+        // Another flush may be at work and take this letter with it.
+        deal(await outbox.flush())
+        caller.resolve(undefined)
+        return await caller.promise
+      } finally {
+        awaited.delete(letter.key)
+      }
     },
     settle: forget,
     flush: async () => {
