@@ -3,7 +3,7 @@ import type { Page } from 'playwright'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { audit, withAxe } from '../../test/studio/axe.ts'
-import { makeVideo, type StudioSite, studioSite } from '../../test/studio/site.ts'
+import { makeVideo, oneMore, type StudioSite, studioSite } from '../../test/studio/site.ts'
 
 const phone = { width: 390, height: 844 }
 const desktop = { width: 1120, height: 860 }
@@ -103,9 +103,7 @@ describe('the studio on a plain static host', () => {
     await page.click('.receipt summary')
     await page.click('[popovertarget="rivals"]')
     expect(await page.locator('#rivals button').allTextContents()).toEqual(['With the cloud', 'With toy-teacher'])
-    await page.click('#rivals button:has-text("toy-teacher")')
-    await page.waitForSelector('#stop:visible')
-    await page.waitForSelector('#stop', { state: 'hidden' })
+    await oneMore(page, () => page.click('#rivals button:has-text("toy-teacher")'))
     expect(await page.textContent('#caption-first')).toBe('This device · toy · 4 steps')
     expect(await page.textContent('#caption-second')).toBe('This device · toy-teacher · 4 steps')
     expect(await page.textContent('#likeness')).toMatch(/^Alike to \d+\.\d dB$/)

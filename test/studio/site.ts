@@ -104,9 +104,18 @@ async function listen(page: Page, said: string[], failed: string[]): Promise<voi
 /** Makes a clip as a visitor does, by keyboard; @throws Error with what the page says where it fails. */
 export async function makeVideo(page: Page, prompt: string): Promise<void> {
   await page.fill('#prompt', prompt)
-  await page.press('#prompt', 'Control+Enter')
-  await page.waitForSelector('#stop:visible')
-  await page.waitForSelector('#stop', { state: 'hidden' })
-  const problem = await page.textContent('#problem:visible', { timeout: 1 }).catch(() => null)
-  if (problem !== null && problem !== '') throw new Error(problem)
+  await oneMore(page, () => page.press('#prompt', 'Control+Enter'))
+}
+
+/** Does what begins a run and waits until its clip is among those kept; a run may be over before it can be seen. */
+export async function oneMore(page: Page, begin: () => Promise<void>): Promise<void> {
+  const before = await page.locator('.card').count()
+  await begin()
+  await page.waitForFunction((cards) => {
+    const problem = document.getElementById('problem')
+    return document.querySelectorAll('.card').length > cards || problem?.hidden === false
+  }, before)
+  const problem = await page.textContent('#problem')
+  if (await page.isVisible('#problem')) throw new Error(problem ?? 'no reason was said')
+  await page.waitForSelector('#make:enabled')
 }
