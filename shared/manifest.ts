@@ -5,6 +5,7 @@
  */
 
 import * as v from 'valibot'
+import { modelCostSchema } from './cost.ts'
 import { GenerationError } from './errors.ts'
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
@@ -43,6 +44,8 @@ export const modelCardSchema = v.strictObject({
     guidance_scale: v.strictObject({ min: v.number(), max: v.number(), default: v.number() }),
     sampler: v.picklist(['ddim', 'dpm2m']),
   }),
+  /** What a clip costs; read off the networks when the card is written. */
+  cost: v.optional(modelCostSchema),
   training: v.record(v.string(), v.union([v.string(), v.number()])),
   figures: v.record(v.string(), v.union([v.string(), v.number()])),
 })

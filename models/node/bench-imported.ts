@@ -5,12 +5,14 @@
  * are held against matrix products measured before, between and after, since others may use the machine.
  */
 
+import { clipCost } from '../../shared/cost.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import { effectiveRequest } from '../../shared/generation.ts'
 import { gaussian } from '../../shared/random.ts'
 import type { Backend } from '../pipeline/backend.ts'
 import { checkpointRunner, type TextSource } from '../pipeline/checkpoint.ts'
-import { estimate } from '../pipeline/estimate.ts'
+import { checkpointGraphs, modelCost } from '../pipeline/cost.ts'
+import { denoisers } from '../pipeline/denoisers.ts'
 import type { Latents } from '../pipeline/split.ts'
 import { nodeBackend } from './backend.ts'
 import { type ImportedModel, loadImported } from './imported-models.ts'
@@ -40,7 +42,7 @@ export async function benchImported(id: string, options: ImportedBenchOptions): 
   const { card, model } = imported
   const width = model.denoiser.config.textWidth
   const request = effectiveRequest({ prompt: '-', seed: 7, size, num_frames: frames }, card, 7)
-  const flops = flopsOf(imported, request)
+  const flops = costOf(imported, request)
   show('matrix products')
   const before = await gemmRate(gemmSeconds)
   await using running = checkpointRunner(model, timed.backend)
@@ -73,12 +75,10 @@ function rates(name: string, taken: Taken, flops: number, before: MachineRate, a
   }
 }
 
-function flopsOf({ model }: ImportedModel, request: ReturnType<typeof effectiveRequest>) {
-  const { num_frames: frames, height, width, fps } = request
+function costOf({ model }: ImportedModel, request: ReturnType<typeof effectiveRequest>) {
   const { denoiser, decoder, plan } = model
-  const { parts } = estimate({ denoiser, decoder, plan, video: { frames, height, width }, fps, tokens })
-  const [step, decode] = parts.map((part) => part.flops) as [number, number]
-  return { step, decode }
+  const { rows } = denoisers[denoiser.kind].textShape(denoiser.config as never, { count: tokens })
+  return clipCost(modelCost(checkpointGraphs({ denoiser, decoder, plan })), request, rows)
 }
 
 const randomText = (width: number): ReturnType<TextSource> =>
