@@ -7,7 +7,9 @@
  */
 
 import type { Backend, HostTensor, Session } from '../models/pipeline/backend.ts'
-import { sha256 } from './hash.ts'
+import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import { hashOf, sha256 } from './hash.ts'
+import type { Runnable } from './runnable.ts'
 import type { Shelf } from './shelf.ts'
 
 /** After `step` steps: what the next one starts from. */
@@ -52,6 +54,16 @@ export function checkpointStore(shelf: Shelf): CheckpointStore {
       for (const slot of slots) await shelf.remove(nameOf(key, slot))
     },
   }
+}
+
+/** Everything that decides the latents: the content key without the file's format, over all weight files and the plan. */
+export async function checkpointKey(
+  { hashes, schedule }: Pick<Runnable, 'hashes' | 'schedule'>,
+  request: EffectiveRequest,
+): Promise<string> {
+  const weightsSha256 = await hashOf([...hashes, schedule])
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
+  return contentKey({ ...request, output_format: 'latents' }, key)
 }
 
 export async function encodeCheckpoint({ step, latents, estimate }: Checkpoint): Promise<Uint8Array> {

@@ -9,10 +9,11 @@ import type { PromptEmbeddings } from '../models/pipeline/checkpoint.ts'
 import type { Runner } from '../models/pipeline/generate.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
-import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import type { EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import type { Receipt } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
+import { checkpointKey } from './checkpoint.ts'
 import { deviceModelOf } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
@@ -21,8 +22,7 @@ import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
 import { eventQueue } from './queue.ts'
-import { receiptOf, weightsHash } from './receipt.ts'
-import type { Runnable } from './runnable.ts'
+import { receiptOf } from './receipt.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
@@ -216,13 +216,6 @@ function stepClock(steps: number): (step: number | undefined) => { etaMs?: numbe
     }
     return { etaMs: Math.round(((now - began) / (step - first)) * (steps - step)) }
   }
-}
-
-/** Everything that decides the latents: the content key without the file's format. */
-async function checkpointKey({ card }: Runnable, request: EffectiveRequest): Promise<string> {
-  const weightsSha256 = await weightsHash(card)
-  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
-  return contentKey({ ...request, output_format: 'latents' }, key)
 }
 
 async function encoded(clip: Clip, request: EffectiveRequest, index: number, signal: AbortSignal): Promise<MadeOutput> {
