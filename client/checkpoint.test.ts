@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../shared/random.ts'
-import { type Checkpoint, checkpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
+import { type Checkpoint, checkpointKey, checkpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { memoryShelf } from './shelf.ts'
 
 const madeAt = (step: number): Checkpoint => ({
@@ -40,5 +40,37 @@ describe('checkpoints', () => {
     const whole = await encodeCheckpoint(madeAt(1))
     for (let length = 0; length < whole.length; length += 7)
       expect(await decodeCheckpoint(whole.subarray(0, length))).toBeUndefined()
+  })
+})
+
+describe('the key of a checkpoint', () => {
+  const request = {
+    model: 'm',
+    revision: 'r',
+    prompt: 'a fox',
+    negative_prompt: '',
+    num_frames: 5,
+    fps: 8,
+    width: 64,
+    height: 64,
+    num_inference_steps: 4,
+    guidance_scale: 1,
+    scheduler: 'ddim',
+    seed: 1,
+    n: 1,
+    output_format: 'mp4' as const,
+  }
+  const runnable = { hashes: ['a', 'b', 'c'], schedule: 'fastwan-dmd' }
+
+  it('changes with any weight file, the plan and the request, and not with the format', async () => {
+    const key = await checkpointKey(runnable, request)
+    expect(await checkpointKey(runnable, { ...request, output_format: 'gif' })).toBe(key)
+    const others = await Promise.all([
+      checkpointKey({ ...runnable, hashes: ['a', 'b', 'd'] }, request),
+      checkpointKey({ ...runnable, hashes: ['a', 'b'] }, request),
+      checkpointKey({ ...runnable, schedule: 'self-forcing' }, request),
+      checkpointKey(runnable, { ...request, seed: 2 }),
+    ])
+    expect(new Set([key, ...others]).size).toBe(5)
   })
 })

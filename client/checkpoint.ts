@@ -7,7 +7,10 @@
  */
 
 import type { Backend, HostTensor, Session } from '../models/pipeline/backend.ts'
-import { sha256 } from './hash.ts'
+import type { Latents } from '../models/pipeline/split.ts'
+import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import { hashOf, sha256 } from './hash.ts'
+import type { Runnable } from './runnable.ts'
 import type { Shelf } from './shelf.ts'
 
 /** After `step` steps: what the next one starts from. */
@@ -52,6 +55,23 @@ export function checkpointStore(shelf: Shelf): CheckpointStore {
       for (const slot of slots) await shelf.remove(nameOf(key, slot))
     },
   }
+}
+
+/**
+ * Everything that decides the latents: the content key without the file's format and without where a run stops, over all
+ * weight files, the plan and the latents that the run goes on from.
+ */
+export async function checkpointKey(
+  { hashes, schedule }: Pick<Runnable, 'hashes' | 'schedule'>,
+  { stop_step: _, ...request }: EffectiveRequest,
+  from?: Pick<Latents, 'data' | 'step'>,
+): Promise<string> {
+  const weightsSha256 = await hashOf([...hashes, schedule])
+  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
+  const whole = await contentKey({ ...request, output_format: 'latents' }, key)
+  if (from === undefined) return whole
+  const { buffer, byteOffset, byteLength } = from.data
+  return `${whole}.${from.step}.${(await sha256(new Uint8Array(buffer, byteOffset, byteLength))).slice(0, 16)}`
 }
 
 export async function encodeCheckpoint({ step, latents, estimate }: Checkpoint): Promise<Uint8Array> {

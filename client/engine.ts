@@ -10,10 +10,11 @@ import type { PromptEmbeddings } from '../models/pipeline/known-texts.ts'
 import type { Latents } from '../models/pipeline/split.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
-import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import type { EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import { type Receipt, receiptOf } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
+import { checkpointKey } from './checkpoint.ts'
 import { deviceModelOf } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
@@ -22,8 +23,7 @@ import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
 import { eventQueue } from './queue.ts'
-import { makerOf, weightsHash } from './receipt.ts'
-import type { Runnable } from './runnable.ts'
+import { makerOf } from './receipt.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
@@ -269,20 +269,6 @@ function stepClock(steps: number): (step: number | undefined) => { etaMs?: numbe
     }
     return { etaMs: Math.round(((now - began) / (step - first)) * (steps - step)) }
   }
-}
-
-/** Everything that decides the latents: the content key without the file's format and without where a run stops. */
-async function checkpointKey(
-  { card }: Runnable,
-  { stop_step: _, ...request }: EffectiveRequest,
-  from: Handover | undefined,
-): Promise<string> {
-  const weightsSha256 = await weightsHash(card)
-  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
-  const whole = await contentKey({ ...request, output_format: 'latents' }, key)
-  if (from === undefined) return whole
-  const { buffer, byteOffset, byteLength } = from.data
-  return `${whole}.${from.step}.${(await sha256(new Uint8Array(buffer, byteOffset, byteLength))).slice(0, 16)}`
 }
 
 async function fileOf(

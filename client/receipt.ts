@@ -5,7 +5,7 @@
 import type { ModelCard } from '../shared/manifest.ts'
 import type { Maker } from '../shared/receipt.ts'
 import type { WebBackend } from './backend.ts'
-import { sha256 } from './hash.ts'
+import { hashOf } from './hash.ts'
 import type { Runnable } from './runnable.ts'
 import { runtimeVersion } from './runtime-files.ts'
 import { zoetropeVersion } from './version.ts'
@@ -25,8 +25,6 @@ export async function makerOf(
   }
 }
 
-/** One hash for a model of several files: that of their hashes in the order of the card. */
+/** One hash for the files that a card names, known before anything is fetched. */
 export const weightsHash = (card: ModelCard): Promise<string> =>
   hashOf(Object.values(card.weights).map(({ sha256: each }) => each))
-
-const hashOf = (hashes: readonly string[]): Promise<string> => sha256(new TextEncoder().encode(hashes.join('\n')))

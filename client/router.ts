@@ -76,7 +76,7 @@ function cloudOnly({ mode, cloud, device }: Situation): Route {
   return {
     source: allowed ? 'in_cloud' : null,
     reason,
-    device: none,
+    device: { ...none, memoryBytes: null },
     cloud: { ...none, eligible: allowed, reasons: [] },
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import * as v from 'valibot'
+import { type CostedClip, modelCostSchema } from './cost.ts'
 import { latentSpaceSchema, type ModelCard } from './manifest.ts'
 import { cosineSamplers } from './plan.ts'
 import { controlTypes, frameTypes, outputFormats } from './request.ts'
@@ -73,6 +74,8 @@ export const catalogModelSchema = v.object({
       features: v.array(v.string()),
       dtypes: v.array(v.string()),
       manifest_url: v.string(),
+      /** What a clip costs there; absent where nobody counted. */
+      cost: v.optional(modelCostSchema),
     }),
   ),
   pricing: v.object({ unit: v.picklist(pricingUnits), usd: v.string() }),
@@ -148,10 +151,33 @@ export function catalogModelOf(card: ModelCard): CatalogModel {
       features: [],
       dtypes: ['f32'],
       manifest_url: `/v1/models/${card.id}/manifest`,
+      ...(card.cost === undefined ? {} : { cost: card.cost }),
     },
     pricing: { unit: 'megapixel_frame_step', usd: '0.000000' },
     license: card.license,
     latents,
     weights_sha256: weights.denoiser.sha256,
+  }
+}
+
+/** As much of a model's dials as its standard clip takes. */
+export type StandardParameters = Pick<Parameters, 'num_frames' | 'num_inference_steps' | 'guidance_scale'> & {
+  readonly size: Pick<Parameters['size'], 'default'>
+}
+
+/** The clip that a model makes where a request says nothing: what `ms_per_step` of a device report is told for. */
+export function standardClip({
+  num_frames,
+  size,
+  num_inference_steps,
+  guidance_scale,
+}: StandardParameters): CostedClip {
+  const [width = 0, height = 0] = size.default.split('x').map(Number)
+  return {
+    width,
+    height,
+    num_frames: num_frames?.default ?? 1,
+    num_inference_steps: num_inference_steps?.default ?? null,
+    guidance_scale: guidance_scale?.default ?? null,
   }
 }

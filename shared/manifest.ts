@@ -5,6 +5,7 @@
  */
 
 import * as v from 'valibot'
+import { modelCostSchema } from './cost.ts'
 import { GenerationError } from './errors.ts'
 import { planNames } from './plan.ts'
 
@@ -56,6 +57,8 @@ export const modelCardSchema = v.strictObject({
     guidance_scale: v.strictObject({ min: v.number(), max: v.number(), default: v.number() }),
     sampler: v.picklist(['ddim', 'dpm2m']),
   }),
+  /** What a clip costs; read off the networks when the card is written. */
+  cost: v.optional(modelCostSchema),
   training: v.record(v.string(), v.union([v.string(), v.number()])),
   figures: v.record(v.string(), v.union([v.string(), v.number()])),
 })

@@ -107,6 +107,7 @@ export const deviceReportSchema = v.strictObject({
         dtype: v.pipe(v.string(), v.maxLength(16)),
         cached: v.boolean(),
         golden: v.picklist(['pass', 'fail', 'untested']),
+        /** Of the model's standard clip. */
         ms_per_step: v.optional(v.pipe(v.number(), v.minValue(0))),
       }),
       32,

@@ -89,3 +89,35 @@ describe('a route', () => {
     }
   })
 })
+
+describe('a model that says what it costs', () => {
+  const cost = {
+    token: { frames: 4, side: 16 },
+    encode: {},
+    step: { tokens: 1000 },
+    decode: { tokens: 500 },
+    activations: { tokens: 1_000_000 },
+    largest: { tokens: 1000 },
+    logits: {},
+    guidance: 'told' as const,
+  }
+  const costed = { ...model, device: model.device && { ...model.device, cost } }
+  const assess = (change: Partial<RoutingInput>) => route({ ...base, model: costed, ...change }).device
+
+  it('is timed by operations, at the size asked for and with its decoding', () => {
+    // The standard clip has 4·4 tokens in five latent frames; a step of it takes 10 ms.
+    const at = (size: object) => assess({ ...knownAs({ ms_per_step: 10 }), effective: { ...effective, ...size } }).etaMs
+    expect(at({})).toBe(85)
+    expect(at({ width: 128 })).toBe(170)
+    expect(assess({}).etaMs).toBeNull()
+  })
+
+  it('is held to memory and buffers by what it holds at the size asked for', () => {
+    const small = assess({})
+    expect(small.memoryBytes).toBe(3 * 1500 + 80_000_000)
+    const limits = { memory_bytes: 100_000_000, maxBufferSize: 100_000 }
+    expect(assess(device({ limits })).reasons).toEqual([])
+    const wide = assess({ ...device({ limits }), effective: { ...effective, width: 128, height: 128 } })
+    expect(wide.reasons).toEqual(['insufficient_memory', 'too_large_for_device'])
+  })
+})

@@ -6,7 +6,8 @@
  * passed golden forward.
  */
 
-import type { CatalogModel } from './catalog.ts'
+import { type CatalogModel, type StandardParameters, standardClip } from './catalog.ts'
+import { type CostedClip, clipCost, deviceRate, type TimedModel } from './cost.ts'
 import type { EffectiveVideo } from './effective.ts'
 import type { DeviceReport, InferenceMode } from './request.ts'
 
@@ -62,11 +63,16 @@ export interface Assessment {
   readonly etaMs: number | null
 }
 
+export interface DeviceAssessment extends Assessment {
+  /** Bytes that the request would hold there, weights included; null where the model runs on no device. */
+  readonly memoryBytes: number | null
+}
+
 export interface Route {
   /** null where the request can run nowhere. */
   readonly source: 'on_device' | 'in_cloud' | 'hybrid' | null
   readonly reason: RoutingReason
-  readonly device: Assessment
+  readonly device: DeviceAssessment
   readonly cloud: Assessment
 }
 
@@ -118,26 +124,70 @@ function preferDevice(
   return slower ? to('in_cloud', 'slower_than_cloud') : to('on_device', 'device_capable')
 }
 
-function assessDevice({ model, effective, device }: RoutingInput): Assessment {
+/** A model as far as a device's fitness for it goes. */
+export type AssessedModel = Pick<CatalogModel, 'id' | 'device' | 'inference_sources'> & {
+  readonly parameters: StandardParameters
+}
+
+export interface DeviceQuestion {
+  readonly model: AssessedModel
+  readonly effective: CostedClip & Pick<EffectiveVideo, 'revision' | 'n' | 'envelope'>
+  /** null where nothing is known of a device. */
+  readonly device: DeviceReport | null
+  /** Other models whose steps the device may have timed, for one that it has not. */
+  readonly timed?: readonly TimedModel[]
+}
+
+/** What speaks against running a request on a device, how long it would take there and what it would hold. */
+export function assessDevice({ model, effective, device, timed = [] }: DeviceQuestion): DeviceAssessment {
   const reasons: RoutingReason[] = []
   const state = device?.models.find(({ id, revision }) => id === model.id && revision === effective.revision)
+  const needs = needsOf(model, effective)
+  const { memoryBytes } = needs
   if (model.device === null || !model.inference_sources.includes('on_device')) reasons.push('model_cloud_only')
   // Latents of a request lie at the service.
   if (effective.envelope !== undefined) reasons.push('device_unsupported')
-  if (device === null) return { eligible: false, reasons: [...reasons, 'device_unsupported'], etaMs: null }
+  if (device === null) return { eligible: false, reasons: [...reasons, 'device_unsupported'], etaMs: null, memoryBytes }
   if (model.device?.features.some((feature) => !device.features.includes(feature))) reasons.push('device_unsupported')
   if (state?.golden === 'fail') reasons.push('device_numerics_failed')
   if (state === undefined || state.golden === 'untested') reasons.push('device_untested')
-  const memory = device.limits.memory_bytes
-  if (memory !== undefined && memory < (model.device?.memory_bytes ?? 0)) reasons.push('insufficient_memory')
+  const { memory_bytes: memory, maxBufferSize: buffer } = device.limits
+  if (memory !== undefined && memory < (memoryBytes ?? 0)) reasons.push('insufficient_memory')
   if (state?.cached !== true && device.storage_free_bytes < (model.device?.download_bytes ?? 0)) {
     reasons.push('insufficient_storage')
   }
   const { width, height, num_frames: frames, num_inference_steps: steps } = effective
-  if (width * height * frames * (steps ?? 1) > deviceLimit) reasons.push('too_large_for_device')
+  const unbindable = buffer !== undefined && needs.largestBytes > buffer
+  if (unbindable || width * height * frames * (steps ?? 1) > deviceLimit) reasons.push('too_large_for_device')
   if (!device.online && state?.cached !== true) reasons.push('offline')
-  const etaMs = state?.ms_per_step === undefined ? null : Math.round(state.ms_per_step * (steps ?? 1) * effective.n)
-  return { eligible: reasons.length === 0, reasons, etaMs }
+  const eta = etaOf(model, effective, device, timed)
+  return { eligible: reasons.length === 0, reasons, etaMs: eta && Math.round(eta * effective.n), memoryBytes }
+}
+
+/** What a request holds on a device: counted where the model says what it costs, else the model's own bound. */
+function needsOf({ device }: AssessedModel, clip: CostedClip) {
+  if (device?.cost === undefined) return { memoryBytes: device?.memory_bytes ?? null, largestBytes: 0 }
+  const { activations, largest } = clipCost(device.cost, clip)
+  return { memoryBytes: Math.round(weightsHeld * device.download_bytes + activations), largestBytes: largest }
+}
+
+/** Half-precision weights are held as they came and once more as float32. */
+const weightsHeld = 3
+
+/** Milliseconds of one clip, from the device's own times. */
+function etaOf(
+  { id, device: entry, parameters }: AssessedModel,
+  clip: CostedClip,
+  device: DeviceReport,
+  timed: readonly TimedModel[],
+): number | null {
+  if (entry?.cost === undefined) {
+    const step = device.models.find((each) => each.id === id)?.ms_per_step
+    return step === undefined ? null : step * (clip.num_inference_steps ?? 1)
+  }
+  const own = { id, cost: entry.cost, standard: standardClip(parameters) }
+  const rate = deviceRate(device, [own, ...timed], id)
+  return rate && (1000 * clipCost(entry.cost, clip).flops) / rate
 }
 
 function assessCloud({ model, device, cloud }: RoutingInput): Assessment {

@@ -12,7 +12,7 @@ import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { perceptron } from '../nn/linear.ts'
 import { pixelNorm } from '../nn/norm.ts'
-import { convolution3d } from '../nn/temporal.ts'
+import { convolution3d, convolutionReach } from '../nn/temporal.ts'
 
 export interface LtxVaeDecoderConfig {
   readonly latentChannels: number
@@ -53,12 +53,10 @@ export function ltxVaeDecoder(config: LtxVaeDecoderConfig, latents: Value, time:
   })
 }
 
-/** How many latent frames to either side a frame depends on: one for each convolution, halving with every doubling. */
+/** How many latent frames or cells to either side a pixel depends on. */
 export function ltxReach({ residuals }: Pick<LtxVaeDecoderConfig, 'residuals'>): number {
-  const stages = residuals.length - 1
-  const inside = residuals.reduce((total, count, stage) => total + (2 * count) / 2 ** stage, 0)
-  const growing = Array.from({ length: stages }, (_, stage) => 1 / 2 ** stage).reduce((total, each) => total + each, 0)
-  return Math.ceil(1 + inside + growing + 1 / 2 ** stages)
+  // A residual block convolves twice; each stage ends in an upsampler or in the head, and the first begins with one more.
+  return convolutionReach(residuals.map((count, stage) => 2 * count + (stage === 0 ? 2 : 1)))
 }
 
 /** Latents as the denoiser gives them, brought back to the autoencoder's own mean and deviation; same shape. */

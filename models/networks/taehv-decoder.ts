@@ -9,7 +9,7 @@
 
 import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { clipsOf, convolution2d, doubled, previousFrames } from '../nn/temporal.ts'
+import { clipsOf, convolution2d, convolutionReach, doubled, previousFrames } from '../nn/temporal.ts'
 
 export interface TaehvDecoderConfig {
   readonly latentChannels: number
@@ -64,6 +64,13 @@ export function taehvDecodePiece(config: TaehvDecoderConfig, latents: Value, bef
     const pixels = op.minimum(op.maximum(shuffled(head, patch), 0), 1)
     return { frames: clipsOf(pixels, frames), memory }
   })
+}
+
+/** How many latent cells to either side a pixel depends on; frames before it add nothing. */
+export function taehvReach({ growth }: Pick<TaehvDecoderConfig, 'growth'>): number {
+  // A block convolves three times; on each side but the first stands the convolution behind a stage, on the last the head.
+  const blocks = 3 * blocksPerStage
+  return convolutionReach([...growth.map(() => 1 + blocks), 2])
 }
 
 /** A residual block over a frame and the one before it, both [N, C, H, W]. */

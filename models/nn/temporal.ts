@@ -62,6 +62,14 @@ export function previousFrames(x: Value, frames: number, lead: Value): Value {
   return op.reshape(frames === 1 ? lead : op.concatenate([lead, op.slice(clip, 1, 0, -1)], 1), x.shape)
 }
 
+/**
+ * How far a stack of convolutions over three neighbours looks to either side, counted on its first level.
+ * @param levels convolutions at each level, coarse to fine, sides doubling from one to the next.
+ */
+export function convolutionReach(levels: readonly number[]): number {
+  return levels.reduceRight((reach, count) => Math.ceil(reach / 2) + count, 0)
+}
+
 /** Nearest neighbour, twice the height and width: [N, C, H, W] → [N, C, 2H, 2W]. */
 export function doubled(x: Value): Value {
   const [count, channels, height, width] = x.shape as [number, number, number, number]

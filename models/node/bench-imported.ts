@@ -5,16 +5,20 @@
  * are held against matrix products measured before, between and after, since others may use the machine.
  */
 
+import { clipCost } from '../../shared/cost.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import { effectiveRequest } from '../../shared/generation.ts'
 import { gaussian } from '../../shared/random.ts'
 import type { Backend } from '../pipeline/backend.ts'
 import { checkpointRunner, type TextSource } from '../pipeline/checkpoint.ts'
-import { estimate } from '../pipeline/estimate.ts'
+import { checkpointGraphs, modelCost } from '../pipeline/cost.ts'
+import { denoisers } from '../pipeline/denoisers.ts'
+import { partFiles } from '../pipeline/imported.ts'
 import type { Latents } from '../pipeline/split.ts'
 import { nodeBackend } from './backend.ts'
-import { type ImportedModel, loadImported } from './imported-models.ts'
+import { type ImportedModel, importedIds, loadImported } from './imported-models.ts'
 import { gemmRate, type MachineRate } from './machine-rate.ts'
+import { modelIds } from './models.ts'
 
 export interface ImportedBenchOptions {
   /** Pixels, WIDTHxHEIGHT. */
@@ -36,29 +40,43 @@ export async function benchImported(id: string, options: ImportedBenchOptions): 
   const { signal, show, size, frames } = options
   const timed = timedBackend(nodeBackend())
   const imported = await loadImported(id, { text: async () => randomText(width) })
-  if (imported === undefined) throw new GenerationError('not_found', `model: got ${id}, allowed are imported models`)
+  if (imported === undefined) {
+    const known = [...(await modelIds()), ...(await importedIds())].join(', ')
+    throw new GenerationError('not_found', `model: got ${id}, allowed are ${known}`)
+  }
   const { card, model } = imported
   const width = model.denoiser.config.textWidth
   const request = effectiveRequest({ prompt: '-', seed: 7, size, num_frames: frames }, card, 7)
-  const flops = flopsOf(imported, request)
+  const cost = costOf(imported, request)
   show('matrix products')
   const before = await gemmRate(gemmSeconds)
   await using running = checkpointRunner(model, timed.backend)
   show('denoising step')
   const latents = await ended(running.denoise(request, signal, { until: 1 }))
   const step = timed.taken()
+  const stepPeak = peakResident()
   const between = await gemmRate(gemmSeconds)
   show('decoding')
   for await (const _ of running.decode(request, latents, signal)) signal.throwIfAborted()
   const decoding = timed.taken()
   const after = await gemmRate(gemmSeconds)
+  const { width: wide, height, num_frames } = request
   return {
-    ...rates('step', step, flops.step, before, between),
-    ...rates('decode', decoding, flops.decode, between, after),
+    width: wide,
+    height,
+    frames: num_frames,
+    weight_bytes: partFiles(imported.manifest).reduce((total, { bytes }) => total + bytes, 0),
+    ...rates('step', step, cost.step, before, between),
+    step_activation_bytes: cost.activations,
+    step_peak_resident_bytes: stepPeak,
+    ...rates('decode', decoding, cost.decode, between, after),
     gemm_best_gflops: Math.max(before.best, between.best, after.best),
-    peak_resident_bytes: process.resourceUsage().maxRSS * 1024,
+    peak_resident_bytes: peakResident(),
   }
 }
+
+/** The most memory that this process has held so far. */
+const peakResident = (): number => process.resourceUsage().maxRSS * 1024
 
 function rates(name: string, taken: Taken, flops: number, before: MachineRate, after: MachineRate) {
   const rate = flops / taken.run / 1e9
@@ -73,12 +91,10 @@ function rates(name: string, taken: Taken, flops: number, before: MachineRate, a
   }
 }
 
-function flopsOf({ model }: ImportedModel, request: ReturnType<typeof effectiveRequest>) {
-  const { num_frames: frames, height, width, fps } = request
+function costOf({ model }: ImportedModel, request: ReturnType<typeof effectiveRequest>) {
   const { denoiser, decoder, plan } = model
-  const { parts } = estimate({ denoiser, decoder, plan, video: { frames, height, width }, fps, tokens })
-  const [step, decode] = parts.map((part) => part.flops) as [number, number]
-  return { step, decode }
+  const { rows } = denoisers[denoiser.kind].textShape(denoiser.config as never, { count: tokens })
+  return clipCost(modelCost(checkpointGraphs({ denoiser, decoder, plan })), request, rows)
 }
 
 const randomText = (width: number): ReturnType<TextSource> =>

@@ -9,6 +9,8 @@ import { sizeOf, trace, type Value } from '../graph/graph.ts'
 import { autoencoderSizes, latentStrides } from '../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../networks/dit.ts'
 import { textEncoderSizes } from '../networks/text-encoder.ts'
+import { modelCost, ownGraphs } from '../pipeline/cost.ts'
+import { configurationsOf } from '../pipeline/model.ts'
 import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
 import { autoencoderObjective, denoiserObjective } from '../train/objectives.ts'
 import type { TrainingState } from '../train/trainer.ts'
@@ -77,6 +79,13 @@ export const releaseAutoencoder = (state: TrainingState): Promise<WeightsReferen
 
 /** Writes the card of a released denoiser. */
 export async function releaseCard(release: Release, weights: ModelCard['weights']): Promise<ModelCard> {
+  const architecture = {
+    denoiser: release.size,
+    textEncoder: 'nano',
+    autoencoder: 'stickers',
+    guided: release.guided,
+    tokenizer: tokenizerRevision,
+  }
   const card = readCard({
     id: release.id,
     revision: await nextRevision(release.id),
@@ -84,13 +93,7 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
     latents: { ...latentStrides, channels: autoencoderSizes.stickers.channels, plan: 'cosine' },
     summary: release.summary,
     license: 'Apache-2.0',
-    architecture: {
-      denoiser: release.size,
-      textEncoder: 'nano',
-      autoencoder: 'stickers',
-      guided: release.guided,
-      tokenizer: tokenizerRevision,
-    },
+    architecture,
     prediction: release.prediction,
     schedule: 'cosine',
     weights,
@@ -102,6 +105,7 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
       guidance_scale: release.guidance,
       sampler: release.sampler,
     },
+    cost: modelCost(ownGraphs(configurationsOf({ architecture }))),
     training: release.training,
     figures: release.figures,
   })

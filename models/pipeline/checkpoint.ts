@@ -63,13 +63,26 @@ export interface CheckpointModel {
 
 type Event = Unnumbered<FramesEvent>
 
+export interface RunnerOptions {
+  /** Bytes that a run of the decoder may hold, weights apart; pictures beyond it are decoded in tiles. */
+  readonly decodeBytes?: number
+}
+
+/** A constant, not what is free just now: one seed gives one video. */
+const usualDecodeBytes = 2 * 2 ** 30
+
 /** Runs requests one after another, keeping the sessions of the last shapes for the next request. */
-export function checkpointRunner(model: CheckpointModel, backend: Backend): SplitRunner {
+export function checkpointRunner(
+  model: CheckpointModel,
+  backend: Backend,
+  { decodeBytes = usualDecodeBytes }: RunnerOptions = {},
+): SplitRunner {
   const sessions = sessionCache(backend, 4)
+  const context = { model, backend, sessions, decodeBytes }
   return {
-    generate: (request, signal) => numbered(run({ model, backend, request, signal, sessions })),
-    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, backend, request, signal, sessions }, split)),
-    decode: (request, latents, signal) => numbered(decode({ model, backend, request, signal, sessions }, latents)),
+    generate: (request, signal) => numbered(run({ ...context, request, signal })),
+    denoise: (request, signal, split = {}) => numbered(firstHalf({ ...context, request, signal }, split)),
+    decode: (request, latents, signal) => numbered(decode({ ...context, request, signal }, latents)),
     embed: (texts) => embed(model, backend, texts),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
@@ -81,6 +94,7 @@ interface Run {
   readonly request: EffectiveRequest
   readonly signal: AbortSignal
   readonly sessions: SessionCache
+  readonly decodeBytes: number
 }
 
 async function* run(context: Run): AsyncGenerator<Event, void> {
@@ -224,7 +238,7 @@ export function stepsOf(plan: DistilledPlan): readonly DistilledStep[] {
 }
 
 async function* decode(
-  { model, request, signal, sessions }: Run,
+  { model, request, signal, sessions, decodeBytes: budget }: Run,
   { data: latents, shape }: Latents,
 ): AsyncGenerator<Event, void> {
   const { decoder } = model
@@ -232,7 +246,7 @@ async function* decode(
   const load = (name: string, build: () => Record<string, Value>) =>
     sessions.get(`decode ${name}`, async () => sourceOf(decoder, await decoder.load(), build))
   const noise = (count: number) => gaussian(request.seed, streams.decoding, 0, count)
-  const pieces = decoders[decoder.kind]({ config: decoder.config as never, shape, latents, load, noise })
+  const pieces = decoders[decoder.kind]({ config: decoder.config as never, shape, latents, load, noise, budget })
   let [first, block] = [0, 0]
   for await (const { pixels, count, done } of pieces) {
     signal.throwIfAborted()

@@ -1,17 +1,21 @@
 /**
  * What differs between decoders, as the pipeline sees them: latents in, pieces of pixels out, in order.
+ *
+ * Long clips are decoded piece by piece in time, and pictures that would hold more than a budget of memory tile by tile
+ * (tiles.ts).
  */
 
 import type { LatentShape } from '../../shared/video.ts'
-import { input, type Value } from '../graph/graph.ts'
+import { input, trace, type Value } from '../graph/graph.ts'
+import { memoryOf } from '../graph/memory.ts'
 import * as op from '../graph/ops.ts'
 import { denormalised, ltxReach, ltxVaeDecoder } from '../networks/ltx-vae-decoder.ts'
-import { type TaehvDecoderConfig, taehvDecodePiece } from '../networks/taehv-decoder.ts'
+import { type TaehvDecoderConfig, taehvDecodePiece, taehvReach } from '../networks/taehv-decoder.ts'
 import { timestepFeatures } from '../nn/embedding.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { HostTensor, Session } from './backend.ts'
-import { pixelsOf } from './frames.ts'
 import { planes, requireFinite } from './generate.ts'
+import { type Canvas, canvasOf, cropped, cutTiles, type Tiling, tilesOf, tilingOf } from './tiles.ts'
 
 export type DecoderKind = 'taehv-decoder' | 'ltx-vae-decoder'
 
@@ -24,8 +28,19 @@ export interface Decoding<K extends DecoderKind> {
   readonly load: (name: string, build: () => Record<string, Value>) => Promise<Session>
   /** Standard normal numbers, always the same for one seed. */
   readonly noise: (count: number) => Float32Array
+  /** Bytes that a run of the decoder may hold, weights apart. */
+  readonly budget: number
   /** Another window than the decoder's own. */
   readonly window?: DecodingWindow
+  /** Other tiles than those the budget asks for. */
+  readonly tiles?: TileSize
+}
+
+/** Tiles of so many latent cells, and how many more they overlap by on either side. */
+export interface TileSize {
+  readonly height: number
+  readonly width: number
+  readonly margin: number
 }
 
 /** Frames [count, H, W, 3], and the share of the clip that is done with them. */
@@ -42,25 +57,59 @@ export const decoders: { readonly [K in DecoderKind]: Decode<K> } = {
   'ltx-vae-decoder': decodeByWindow,
 }
 
-/** Latent frame by latent frame, handing the decoder's memory on. */
-async function* decodeByFrame({ config, shape, latents, load }: Decoding<'taehv-decoder'>) {
+/** Latent frame by latent frame, handing the decoder's memory on; each tile of the picture has its own. */
+async function* decodeByFrame(decoding: Decoding<'taehv-decoder'>) {
+  const { config, shape, latents, load } = decoding
   const { channels, frames, height, width } = shape
-  const session = await load(`${height} ${width}`, () => pieceGraph(config, shape))
-  let memory: readonly HostTensor[] = memoryShapes(config, shape).map(silence)
+  const stride = 2 ** config.growth.length * config.patch
+  const side = (cells: number) => ({ ...shape, frames: 1, height: cells, width: cells })
+  const tiling = tiled(decoding, taehvReach(config), stride, (cells) => pieceGraph(config, side(cells)))
+  const tiles = tilesOf(tiling)
+  const [tall, wide] = tileSize(tiling)
+  const own = { ...shape, height: tall, width: wide }
+  const session = await load(`${tall} ${wide}`, () => pieceGraph(config, own))
+  const memories = tiles.map((): readonly HostTensor[] => memoryShapes(config, own).map(silence))
   for (let index = 0; index < frames; index++) {
-    const data = planes(latents, shape, index)
-    const { frames: made, ...kept } = await session.run({
-      latents: { dtype: 'float32', shape: [1, 1, channels, height, width], data },
-      ...Object.fromEntries(memory.map((each, place) => [`before${place}`, each])),
-    })
-    memory = memory.map((_, place) => kept[`after${place}`] as HostTensor)
-    const values = made?.data as Float32Array
-    requireFinite(values, `decoding latent frame ${index + 1} of ${frames}`)
-    const [total = 0, tall = 0, wide = 0] = made?.shape ?? []
-    const skipped = index === 0 ? Math.min(config.trim, total) : 0
-    const pixels = pixelsOf(values.subarray(skipped * tall * wide * 3))
-    yield { pixels, count: total - skipped, done: (index + 1) / frames }
+    const canvas = canvasOf([height * stride, width * stride], stride)
+    const plane = planes(latents, shape, index)
+    for (const [number, tile] of tiles.entries()) {
+      const memory = memories[number] as readonly HostTensor[]
+      const { frames: made, ...kept } = await session.run({
+        latents: tensorOf([1, 1, channels, tall, wide], cropped(plane, shape, tile)),
+        ...Object.fromEntries(memory.map((each, place) => [`before${place}`, each])),
+      })
+      memories[number] = memory.map((_, place) => kept[`after${place}`] as HostTensor)
+      canvas.add(finite(made, `decoding latent frame ${index + 1} of ${frames}`), tile)
+    }
+    const skipped = index === 0 ? Math.min(config.trim, canvas.frames()) : 0
+    yield { pixels: canvas.pixels(skipped), count: canvas.frames() - skipped, done: (index + 1) / frames }
   }
+}
+
+/** The tiles of a picture: those asked for, or what the budget leaves of it. */
+function tiled(
+  { shape: { height, width }, budget, tiles }: Decoding<DecoderKind>,
+  reach: number,
+  stride: number,
+  graph: (side: number) => Record<string, Value>,
+): Tiling {
+  const on = { height, width, reach, stride }
+  if (tiles !== undefined) return cutTiles({ ...on, margin: tiles.margin }, [tiles.height, tiles.width])
+  const [small, large] = [2, 4].map((side) => memoryOf(trace(() => graph(side))).activations) as [number, number]
+  return tilingOf({ ...on, cellBytes: (large - small) / 12, budget })
+}
+
+const tileSize = ({ rows: [row], columns: [column] }: Tiling): readonly [number, number] => [
+  row === undefined ? 0 : row.to - row.from,
+  column === undefined ? 0 : column.to - column.from,
+]
+
+const tensorOf = (shape: readonly number[], data: Float32Array): HostTensor => ({ dtype: 'float32', shape, data })
+
+function finite(tensor: HostTensor | undefined, where: string): Float32Array {
+  const values = tensor?.data as Float32Array
+  requireFinite(values, where)
+  return values
 }
 
 function pieceGraph(config: TaehvDecoderConfig, shape: LatentShape): Record<string, Value> {
@@ -82,11 +131,8 @@ function memoryShapes({ channels, growth }: TaehvDecoderConfig, { height, width 
   })
 }
 
-const silence = (shape: readonly number[]): HostTensor => ({
-  dtype: 'float32',
-  shape,
-  data: new Float32Array(shape.reduce((product, size) => product * size, 1)),
-})
+const silence = (shape: readonly number[]): HostTensor =>
+  tensorOf(shape, new Float32Array(shape.reduce((product, size) => product * size, 1)))
 
 /** Noise left in the latents, which this decoder removes, and the timestep it is told. */
 const decodingNoise = { share: 0.025, timestep: 0.05 }
@@ -111,34 +157,40 @@ async function* decodeByWindow(decoding: Decoding<'ltx-vae-decoder'>) {
   for (let first = 0; first < shape.frames; first += step) {
     const end = Math.min(first + step, shape.frames)
     const [from, to] = [Math.max(0, first - window.margin), Math.min(shape.frames, end + window.margin)]
-    const values = await decodeSpan(decoding, random, from, to)
     // Of a span, the first latent frame gives one frame, every other one eight.
     const start = first === 0 ? 0 : 8 * (first - from) - 7
     const stop = 8 * (end - 1 - from) + 1
-    const size = values.length / (8 * (to - from) - 7)
-    const pixels = pixelsOf(values.subarray(start * size, stop * size))
-    yield { pixels, count: stop - start, done: end / shape.frames }
+    const canvas = await decodeSpan(decoding, random, from, to)
+    yield { pixels: canvas.pixels(start, stop), count: stop - start, done: end / shape.frames }
   }
 }
 
-/** The latent frames `from`, …, `to` − 1 as if they were a clip, [frames, H, W, 3]. */
+/** The latent frames `from`, …, `to` − 1 as if they were a clip. */
 async function decodeSpan(
-  { config, shape, latents, load }: Decoding<'ltx-vae-decoder'>,
+  decoding: Decoding<'ltx-vae-decoder'>,
   random: Float32Array,
   from: number,
   to: number,
-): Promise<Float32Array> {
+): Promise<Canvas> {
+  const { config, shape, latents, load } = decoding
   const span = { ...shape, frames: to - from }
-  const session = await load(`${span.frames} ${shape.height} ${shape.width}`, () => ltxGraph(config, span))
-  const tensor = (whole: Float32Array): HostTensor => ({
-    dtype: 'float32',
-    shape: [1, shape.channels, span.frames, shape.height, shape.width],
-    data: framesOf(whole, shape, from, to),
-  })
-  const { frames } = await session.run({ latents: tensor(latents), noise: tensor(random) })
-  const values = frames?.data as Float32Array
-  requireFinite(values, `decoding latent frames ${from + 1} to ${to} of ${shape.frames}`)
-  return values
+  const stride = 2 ** (config.channels.length - 1) * config.patch
+  const graphOf = (height: number, width: number) => ltxGraph(config, { ...span, height, width })
+  const tiling = tiled(decoding, ltxReach(config), stride, (side) => graphOf(side, side))
+  const [tall, wide] = tileSize(tiling)
+  const session = await load(`${span.frames} ${tall} ${wide}`, () => graphOf(tall, wide))
+  const canvas = canvasOf([shape.height * stride, shape.width * stride], stride)
+  const [given, stirred] = [latents, random].map((whole) => framesOf(whole, shape, from, to)) as [
+    Float32Array,
+    Float32Array,
+  ]
+  for (const tile of tilesOf(tiling)) {
+    const tensor = (whole: Float32Array) =>
+      tensorOf([1, shape.channels, span.frames, tall, wide], cropped(whole, shape, tile))
+    const { frames } = await session.run({ latents: tensor(given), noise: tensor(stirred) })
+    canvas.add(finite(frames, `decoding latent frames ${from + 1} to ${to} of ${shape.frames}`), tile)
+  }
+  return canvas
 }
 
 function ltxGraph(

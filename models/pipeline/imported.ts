@@ -12,6 +12,7 @@ import type { ImportedFile, ImportedManifest, ImportedPart } from '../weights/ma
 import type { PartConfigs } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
 import { type CheckpointModel, type CheckpointPart, stepsOf, type TextSource, type WeightFiles } from './checkpoint.ts'
+import { checkpointGraphs, modelCost } from './cost.ts'
 import type { DecoderKind } from './decoders.ts'
 import { type DenoiserKind, denoisers } from './denoisers.ts'
 
@@ -115,6 +116,7 @@ function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest:
       guidance_scale: { min: 1, max: 1, default: 1 },
       sampler: 'ddim',
     },
+    cost: modelCost(checkpointGraphs({ denoiser, decoder, plan })),
     training: {},
     figures: {},
   }

@@ -36,12 +36,17 @@ export function modelOf(card: ModelCard, bytes: Readonly<Record<string, Uint8Arr
     )
   }
   const files = Object.fromEntries(Object.entries(bytes).map(([name, data]) => [name, checked(name, data)]))
+  return { card, ...configurationsOf(card), files }
+}
+
+/** The configurations that a card names. @throws GenerationError model_format for one that this version has not. */
+export function configurationsOf({
+  architecture,
+}: Pick<ModelCard, 'architecture'>): Pick<Model, 'denoiser' | 'text' | 'autoencoder'> {
   return {
-    card,
     denoiser: { ...named(ditSizes, architecture.denoiser), guided: architecture.guided },
     text: { ...named(textEncoderSizes, architecture.textEncoder), vocabulary: vocabularySize },
     autoencoder: named(autoencoderSizes, architecture.autoencoder),
-    files,
   }
 }
 

@@ -171,7 +171,7 @@ async function quote(context: Context): Promise<Response> {
       reasons: device.reasons,
       eta_ms: device.etaMs,
       download_bytes: model.device?.download_bytes ?? null,
-      memory_bytes: model.device?.memory_bytes ?? null,
+      memory_bytes: device.memoryBytes,
     },
     cloud: {
       eligible: cloud.eligible,
