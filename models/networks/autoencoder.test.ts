@@ -9,6 +9,7 @@ const config: AutoencoderConfig = {
   channels: 3,
   coarse: { width: 6, blocks: 1 },
   fine: { width: 4, blocks: 1 },
+  finest: { width: 3, blocks: 1 },
 }
 
 const parametersOf = (graph: Graph) =>

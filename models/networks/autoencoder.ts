@@ -5,8 +5,8 @@
  * frame), each later group holds four. The encoder is linear, one map from a tube of 8×8 pixels by four frames to its
  * leading principal components (train/components.ts): fitted, not trained, so latents never change while the decoder
  * improves. The decoder adds to the map back what a network knows of the world: it looks at a group, its neighbours and
- * the group before, which is all the state that decoding a stream needs. It works on grids of an eighth and a quarter
- * of the side, so nearly all of it is products.
+ * the group before, which is all the state that decoding a stream needs. It works on grids of an eighth, a quarter and
+ * half of the side, each adding its own detail to the picture, so nearly all of it is products.
  *
  *   B clips · F frames · G = (F + 3) / 4 groups · H, W pixels · h = H/8, w = W/8 · C latent channels
  */
@@ -23,6 +23,8 @@ export interface AutoencoderConfig {
   readonly coarse: { readonly width: number; readonly blocks: number }
   /** The same at a quarter of the side (16×16 for 64×64). */
   readonly fine: { readonly width: number; readonly blocks: number }
+  /** The same at half the side: where an edge lies between two pixels of the stage before. */
+  readonly finest: { readonly width: number; readonly blocks: number }
 }
 
 export const temporalStride = 4
@@ -54,16 +56,25 @@ export function decoder(config: AutoencoderConfig, latents: Value): Value {
  * Decodes groups from their latents and those before, both [N, h, w, C] → [N, H, W, 12]: the streaming form.
  * The first group's predecessor is zeros, and of its four frames only the last is shown.
  */
-export function decodeGroups({ coarse, fine }: AutoencoderConfig, latents: Value, previous: Value): Value {
+export function decodeGroups(config: AutoencoderConfig, latents: Value, previous: Value): Value {
+  const { coarse, fine, finest } = config
   return scope('decoder', () => {
     const back = unfoldSpace(linear('components', latents, tubeSize), spatialStride) //  [N, H, W, 12]
     let x = convolution3x3('in', op.concatenate([latents, previous], -1), coarse.width)
     x = residuals('coarse', x, coarse.blocks)
     x = unfoldSpace(linear('split', x, 4 * fine.width), 2) //                            [N, H/4, W/4, ·]
     x = residuals('fine', x, fine.blocks)
-    const detail = linear('out', norm('norm', x), 16 * 3 * temporalStride, { gain: 0 })
-    return op.add(back, unfoldSpace(detail, 4))
+    const detail = op.add(back, detailOf(x, 4))
+    return scope('finest', () => {
+      const narrow = unfoldSpace(linear('split', x, 4 * finest.width), 2) //           [N, H/2, W/2, ·]
+      return op.add(detail, detailOf(residuals('blocks', narrow, finest.blocks), 2))
+    })
   })
+}
+
+/** What a stage adds to the picture, silent at the start: [N, H/s, W/s, C] → [N, H, W, 12]. */
+function detailOf(x: Value, stride: number): Value {
+  return unfoldSpace(linear('out', norm('norm', x), stride ** 2 * 3 * temporalStride, { gain: 0 }), stride)
 }
 
 /** Residual blocks, each two maps around an activation, the first of them looking at its neighbours. */
@@ -107,6 +118,6 @@ export function unfoldTime(tubes: Value, batch: number): Value {
 
 /** The sizes, by name: about 0.1 M and 2.4 M parameters. */
 export const autoencoderSizes = {
-  tiny: { channels: 16, coarse: { width: 32, blocks: 1 }, fine: { width: 16, blocks: 1 } },
-  stickers: { channels: 64, coarse: { width: 192, blocks: 3 }, fine: { width: 96, blocks: 2 } },
+  tiny: { channels: 16, coarse: { width: 32, blocks: 1 }, fine: { width: 16, blocks: 1 }, finest: { width: 8, blocks: 1 } },
+  stickers: { channels: 64, coarse: { width: 192, blocks: 3 }, fine: { width: 96, blocks: 2 }, finest: { width: 48, blocks: 2 } },
 } as const satisfies Record<string, AutoencoderConfig>

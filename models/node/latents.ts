@@ -115,7 +115,7 @@ export function encoderSession(
 }
 
 function fingerprint({ config, parameters }: LatentOptions): string {
-  const hash = createHash('sha256').update(JSON.stringify(config))
+  const hash = createHash('sha256').update(JSON.stringify(config.channels))
   for (const name of Object.keys(parameters).sort())
     if (name.startsWith('autoencoder.encoder.')) hash.update(parameters[name] as Float32Array)
   return hash.digest('hex').slice(0, 12)

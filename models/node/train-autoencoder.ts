@@ -3,7 +3,7 @@
  * where the last checkpoint ends.
  */
 
-import { gaussian } from '../../shared/random.ts'
+import { gaussian, randomStream } from '../../shared/random.ts'
 import { input, sizeOf, trace } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { type AutoencoderConfig, spatialStride, temporalStride, tubeSize, tubes } from '../networks/autoencoder.ts'
@@ -34,7 +34,7 @@ export interface AutoencoderRun {
   readonly frames: number
   readonly side: number
   readonly learningRate: number
-  /** Standard deviation of the noise on the latents: what the decoder forgives in a denoiser. */
+  /** Largest deviation of the noise on the latents, each window drawing its own: what the decoder forgives a denoiser. */
   readonly noise: number
   readonly optimizer: OptimizerName
   readonly signal: AbortSignal
@@ -82,10 +82,7 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
       return {
         frames: host([batch, frames, side, side, 3], window.frames),
         weight: host([batch, frames, side, side, 1], window.weight),
-        noise: host(
-          latents,
-          gaussian(seed, 0x50000000 + step, 0, size).map((value) => value * noise),
-        ),
+        noise: host(latents, unevenNoise(seed, step, batch, size, noise)),
       }
     },
     save: (step) => run.save(step, learner.state()),
@@ -94,6 +91,15 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
     point: run.pointed(options.point),
     signal,
   })
+}
+
+/** Gaussian noise of each window's own deviation, uniform up to `most`. */
+function unevenNoise(seed: number, step: number, batch: number, size: number, most: number): Float32Array {
+  const random = randomStream(seed, 0x60000 + step)
+  const deviations = Array.from({ length: batch }, () => random.between(0, most))
+  return gaussian(seed, 0x50000000 + step, 0, size).map(
+    (value, n) => value * (deviations[Math.floor((n * batch) / size)] as number),
+  )
 }
 
 const atOnce = 20
