@@ -118,6 +118,16 @@ export function unfoldTime(tubes: Value, batch: number): Value {
 
 /** The sizes, by name: about 0.1 M and 2.4 M parameters. */
 export const autoencoderSizes = {
-  tiny: { channels: 16, coarse: { width: 32, blocks: 1 }, fine: { width: 16, blocks: 1 }, finest: { width: 8, blocks: 1 } },
-  stickers: { channels: 64, coarse: { width: 192, blocks: 3 }, fine: { width: 96, blocks: 2 }, finest: { width: 48, blocks: 2 } },
+  tiny: {
+    channels: 16,
+    coarse: { width: 32, blocks: 1 },
+    fine: { width: 16, blocks: 1 },
+    finest: { width: 8, blocks: 1 },
+  },
+  stickers: {
+    channels: 64,
+    coarse: { width: 192, blocks: 3 },
+    fine: { width: 96, blocks: 2 },
+    finest: { width: 48, blocks: 2 },
+  },
 } as const satisfies Record<string, AutoencoderConfig>
