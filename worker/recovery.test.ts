@@ -54,6 +54,27 @@ const silenced = () =>
     storage.sql.exec('UPDATE jobs SET checked_at = 0')
   })
 
+describe('a job that is woken', () => {
+  it('looks once and rests again while it runs, however often it was told', async () => {
+    upstream.replicate.life = 'stuck'
+    const job = await restingJob()
+    const polls = () => [...upstream.replicate.predictions.values()][0]?.polls ?? 0
+    const before = polls()
+    for (let time = 0; time < 3; time++) await generationOf(bindings, job.id).wake()
+    await vi.waitFor(async () => {
+      expect(polls()).toBeGreaterThan(before)
+      expect((await alarmOf(job)) ?? 0).toBeGreaterThan(Date.now() + 5_000)
+    }, patience)
+    expect(polls()).toBeLessThanOrEqual(before + 3)
+  })
+
+  it('has nothing more to do after its end, until its result expires', async () => {
+    const job = await caller.run({ seed: 9 })
+    await generationOf(bindings, job.id).wake()
+    await vi.waitFor(async () => expect((await alarmOf(job)) ?? 0).toBeGreaterThan(Date.now() + 3_600_000), patience)
+  })
+})
+
 describe('a job whose alarm is lost', () => {
   it('is found by the minute sweep and goes on to its end', async () => {
     const job = await restingJob()

@@ -234,6 +234,34 @@ function violations(verdict: Verdict): string[] {
 
 const seeds = 2_000
 
+/** Ports around one provider; nothing is stored. */
+function portsOf(provider: Pick<Provider, 'status'>): ExecutionPorts {
+  const nothing = () => {}
+  return {
+    now: Date.now,
+    deadlineAt: Date.now() + 600_000,
+    provider: { ...provider, name: 'p', repeatable: true, pollMs: () => 5_000 } as unknown as Provider,
+    ...({ save: nothing, log: nothing, onStarted: nothing, onProgress: nothing, onOutcome: nothing } as object),
+  } as unknown as ExecutionPorts
+}
+
+describe('a wake-up', () => {
+  it('that comes while the provider is being asked is not lost: it is asked again at once', async () => {
+    const run: Run = { ...newRun(Date.now()), phase: 'running', operation: { provider: 'p', ref: 'r' } }
+    const ports = portsOf({
+      status: async () => {
+        // The hook says that it is over; the answer on its way says that it runs.
+        run.dueAt = Date.now()
+        return { state: 'in_progress', progress: null }
+      },
+    })
+    await advance(run, ports)
+    expect(run.dueAt).toBeLessThanOrEqual(Date.now())
+    await advance(run, portsOf({ status: async () => ({ state: 'in_progress', progress: null }) }))
+    expect(run.dueAt).toBeGreaterThan(Date.now() + 4_000)
+  })
+})
+
 describe('the dispatch protocol', () => {
   for (const repeatable of [true, false]) {
     const kind = repeatable ? 'the node' : 'a cloud'

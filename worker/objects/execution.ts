@@ -244,6 +244,9 @@ async function poll(run: Run, ports: ExecutionPorts): Promise<void> {
   const operation = run.operation as Operation
   const [now, late] = [ports.now(), ports.now() >= ports.deadlineAt]
   const stopping = run.cancelRequestedAt !== null || late
+  // Whoever wakes the run while it asks makes it due again: what is on its way may be older than the reason.
+  const undisturbed = now + 2 * callMs
+  run.dueAt = undisturbed
   if (stopping && (run.cancelSentAt === null || now - run.cancelSentAt >= callMs)) {
     run.cancelSentAt = now
     await guarded<void>(
@@ -259,7 +262,7 @@ async function poll(run: Run, ports: ExecutionPorts): Promise<void> {
   )
   if (run.phase !== 'running') return
   run.polls += 1
-  run.dueAt = ports.now() + (stopping ? 1_000 : ports.provider.pollMs(run.polls))
+  if (run.dueAt >= undisturbed) run.dueAt = ports.now() + (stopping ? 1_000 : ports.provider.pollMs(run.polls))
   if (!late) run.dueAt = Math.min(run.dueAt, Math.max(ports.deadlineAt, ports.now()))
   learned(run, ports, status, late)
   ports.save()

@@ -149,7 +149,8 @@ export function nextDueOf(state: State, logLifeMs: number, now: number): number 
   const expiry = state.result === null || state.expired ? never : state.result.expiresAt
   const purge = state.completedAt !== null && !state.shortened ? state.completedAt + logLifeMs : never
   const note = state.noted === state.status ? never : now + noteAgainMs
-  return Math.min(state.run?.dueAt ?? never, state.followAt, expiry, purge, note)
+  const work = state.run === null ? (isTerminal(state.status) ? never : state.followAt) : state.run.dueAt
+  return Math.min(work, expiry, purge, note)
 }
 
 const selectionOf = ({ variant, index }: Pick<StoredOutput, 'variant' | 'index'>): string =>

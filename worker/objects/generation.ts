@@ -206,11 +206,14 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   async wake(): Promise<void> {
-    if (this.#state === null) return
-    if (this.#state.run !== null && this.#state.run.phase !== 'done') this.#state.run.dueAt = Date.now()
-    this.#state.followAt = Math.min(this.#state.followAt, Date.now())
+    const state = this.#state
+    if (state === null) return
+    const now = Date.now()
+    // Only what a step will take is made due: any other time in the past would ring for ever.
+    if (state.run === null) state.followAt = Math.min(state.followAt, now)
+    else if (state.run.phase !== 'done') state.run.dueAt = now
     this.#save()
-    await this.ctx.storage.setAlarm(Date.now())
+    await this.ctx.storage.setAlarm(now)
   }
 
   async hook(attempt: number, delivery: string, operation: string): Promise<boolean> {
