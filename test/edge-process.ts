@@ -35,6 +35,7 @@ export async function bundleWorker(folder: string, config = 'wrangler.toml'): Pr
 }
 
 export interface EdgeProcess {
+  /** Settled once it was ready for the first time; later lives listen at the same place. */
   readonly url: string
   /** All it has printed, over all its lives. */
   readonly said: readonly string[]
@@ -45,11 +46,23 @@ export interface EdgeProcess {
 
 /** An edge that is not started yet. */
 export async function edgeProcess(settings: Omit<EdgeSettings, 'port'>): Promise<EdgeProcess> {
-  const port = await freePort(22_600)
+  let port = await freePort(22_600)
   const said: string[] = []
   let child: Child | undefined
-  const start = async () => {
+  let lived = false
+  const start = async (): Promise<void> => {
     await child?.ended
+    try {
+      await live()
+      lived = true
+    } catch (error) {
+      // Another test may have taken the port between the look and the listening; once lived at, it is an address.
+      if (lived || !(error instanceof Error && error.message.includes(inUse))) throw error
+      port = await freePort(port + 1)
+      await start()
+    }
+  }
+  const live = async () => {
     let isReady: () => void
     const ready = new Promise<void>((resolve) => {
       isReady = resolve
@@ -72,8 +85,18 @@ export async function edgeProcess(settings: Omit<EdgeSettings, 'port'>): Promise
     // It is meant to end; only before it was ready that is a failure.
     failed.catch(() => undefined)
   }
-  return { url: `http://127.0.0.1:${port}`, said, kill: () => child?.stop(true), start }
+  return {
+    get url() {
+      return `http://127.0.0.1:${port}`
+    },
+    said,
+    kill: () => child?.stop(true),
+    start,
+  }
 }
+
+/** How the runtime says that a port is taken. */
+const inUse = 'ERR_ADDRESS_IN_USE'
 
 /** Where in a request's life something is seen: before it did anything, done but not answered, answered. */
 export type Stage = 'arrives' | 'handled' | 'answered'
