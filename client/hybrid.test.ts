@@ -9,8 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { freePort } from '../models/node/start/ports.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { deviceHere, engineHere, modelSite, threadsHere } from '../test/engine-here.ts'
-import { root } from '../test/sources.ts'
-import { launch, ready, type Started } from '../test/started.ts'
+import { ended, developmentKey as key, launch, ready, type Started } from '../test/started.ts'
 import type { StaticServer } from '../test/static-server.ts'
 import { toyFolder } from '../test/toy-folder.ts'
 import { type Client, type CreateOptions, clientOver } from './client.ts'
@@ -18,9 +17,6 @@ import type { EngineThread } from './engine-thread.ts'
 import type { ClientEvent, JobState, Output, VideoRequest } from './events.ts'
 import { serviceAt } from './http.ts'
 import type { Hybrid } from './hybrid.ts'
-
-/** Good in a development start that was told so, and nowhere else; the last eight digits are its checksum. */
-const key = `zoe_test_${'a'.repeat(12)}_${'b'.repeat(32)}9c6807f2`
 
 let models: string
 let port: number
@@ -43,14 +39,9 @@ beforeAll(async () => {
 }, 240_000)
 
 afterAll(async () => {
-  if (stack !== undefined) {
-    const ended = new Promise((resolve) => stack.child.once('exit', resolve))
-    stack.child.kill('SIGINT')
-    await ended
-  }
+  await ended(stack, port)
   await site?.[Symbol.asyncDispose]()
   await rm(models, { recursive: true, force: true })
-  await rm(join(root, '.wrangler', `state-${port}`), { recursive: true, force: true })
 }, 60_000)
 
 afterEach(() => vi.unstubAllGlobals())

@@ -11,12 +11,9 @@ import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import { root } from '../test/sources.ts'
-import { launch, ready, type Started } from '../test/started.ts'
+import { ended, developmentKey as key, launch, ready, type Started } from '../test/started.ts'
 import { toyFolder } from '../test/toy-folder.ts'
 import { type ClientEvent, createClient, type Job, type VideoRequest } from './index.ts'
-
-/** Good in a development start that was told so, and nowhere else; the last eight digits are its checksum. */
-const key = `zoe_test_${'a'.repeat(12)}_${'b'.repeat(32)}9c6807f2`
 
 let models: string
 let port: number
@@ -31,13 +28,8 @@ beforeAll(async () => {
 }, 240_000)
 
 afterAll(async () => {
-  if (stack !== undefined) {
-    const ended = new Promise((resolve) => stack.child.once('exit', resolve))
-    stack.child.kill('SIGINT')
-    await ended
-  }
+  await ended(stack, port)
   await rm(models, { recursive: true, force: true })
-  await rm(join(root, '.wrangler', `state-${port}`), { recursive: true, force: true })
 }, 60_000)
 
 afterEach(() => vi.unstubAllGlobals())

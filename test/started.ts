@@ -1,9 +1,10 @@
 /**
- * `npm start` as a child of a test: its address, what it said, and every process below it. Ends nothing by itself.
+ * `npm start` as a child of a test: its address, what it said, and every process below it. Ends nothing unless asked.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { root } from './sources.ts'
@@ -25,6 +26,9 @@ export interface StartOptions {
   readonly environment?: Readonly<Record<string, string>>
 }
 
+/** Good in a development start that was told so, and nowhere else; the last eight digits are its checksum. */
+export const developmentKey = `zoe_test_${'a'.repeat(12)}_${'b'.repeat(32)}9c6807f2`
+
 /** The launcher, before it is ready. */
 export function launch({ port, nodePort, models, environment = {} }: StartOptions): ChildProcess {
   const words = ['--port', String(port), '--node-port', String(nodePort), '--folder', models, '--json']
@@ -45,6 +49,16 @@ export async function ready(child: ChildProcess): Promise<Started> {
   ])
   const { address } = JSON.parse(line as string) as { address: string }
   return { child, address, said, family: familyOf(child.pid as number) }
+}
+
+/** Ends it as Ctrl-C does and drops what it stored, which `npm start` keeps by its port. Nothing where none was started. */
+export async function ended(started: Started | undefined, port: number): Promise<void> {
+  if (started !== undefined) {
+    const gone = once(started.child, 'exit')
+    started.child.kill('SIGINT')
+    await gone
+  }
+  await rm(join(root, '.wrangler', `state-${port}`), { recursive: true, force: true })
 }
 
 /** A process and all below it. */

@@ -4,14 +4,10 @@ import { join } from 'node:path'
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../models/node/start/ports.ts'
-import { root } from '../../test/sources.ts'
-import { launch, ready, type Started } from '../../test/started.ts'
+import { ended, developmentKey as key, launch, ready, type Started } from '../../test/started.ts'
 import { audit, withAxe } from '../../test/studio/axe.ts'
 import { makeVideo, oneMore, type StudioSite, studioSite } from '../../test/studio/site.ts'
 import { toyModel } from '../../test/toy-model.ts'
-
-/** Good in a development start that was told so, and nowhere else; the last eight digits are its checksum. */
-const key = `zoe_test_${'a'.repeat(12)}_${'b'.repeat(32)}9c6807f2`
 
 let models: string
 let port: number
@@ -51,13 +47,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await site?.[Symbol.asyncDispose]()
-  if (stack !== undefined) {
-    const ended = new Promise((resolve) => stack.child.once('exit', resolve))
-    stack.child.kill('SIGINT')
-    await ended
-  }
+  await ended(stack, port)
   await rm(models, { recursive: true, force: true })
-  await rm(join(root, '.wrangler', `state-${port}`), { recursive: true, force: true })
 }, 60_000)
 
 async function giveKey(text: string): Promise<void> {
