@@ -22,6 +22,7 @@ describe('edges of two tests', { timeout: 120_000 }, () => {
     const script = await bundleWorker(join(folder, 'bundle'))
     const settings = (name: string) => ({
       script,
+      port: 22_800,
       folder: join(folder, name),
       gateway: '127.0.0.1:9',
       bindings: testBindings,

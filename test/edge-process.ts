@@ -19,6 +19,7 @@ export interface EdgeSettings {
   readonly script: string
   /** Where Durable Objects, R2 and KV persist. */
   readonly folder: string
+  /** Each test file has a hundred of its own to look through: while an edge is dead, nobody else may move in. */
   readonly port: number
   /** host:port where every outgoing request ends. */
   readonly gateway: string
@@ -44,9 +45,9 @@ export interface EdgeProcess {
   readonly start: () => Promise<void>
 }
 
-/** An edge that is not started yet. */
-export async function edgeProcess(settings: Omit<EdgeSettings, 'port'>): Promise<EdgeProcess> {
-  let port = await freePort(22_600)
+/** An edge that is not started yet, at the port that is wanted or one near it. */
+export async function edgeProcess(settings: EdgeSettings): Promise<EdgeProcess> {
+  let port = await freePort(settings.port)
   const said: string[] = []
   let child: Child | undefined
   let lived = false

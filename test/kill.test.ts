@@ -150,7 +150,7 @@ async function hurry(number: number, stopped: () => boolean): Promise<void> {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'zoetrope-kill-'))
   const script = await bundleWorker(join(folder, 'bundle'))
-  mortal = await mortalEdge(script, join(folder, 'stores'), {})
+  mortal = await mortalEdge({ script, folder: join(folder, 'stores'), port: 22_600 }, {})
 }, 300_000)
 
 afterAll(async () => {

@@ -7,7 +7,7 @@
  */
 
 import type { Job } from '../shared/job.ts'
-import { type EdgeProcess, edgeProcess, gateway, isOnDisk, type Stage } from './edge-process.ts'
+import { type EdgeProcess, type EdgeSettings, edgeProcess, gateway, isOnDisk, type Stage } from './edge-process.ts'
 import { nodeUrl, operatorToken, replicateUrl, testBindings } from './edge-settings.ts'
 import { type FakePrediction, type FakeProvider, fakeProvider } from './fake-provider.ts'
 
@@ -52,7 +52,10 @@ export const promptOf = (job: number): string => `a fox number ${job} runs`
 export const webhookOf = (job: number): string => `https://hooks.app.dev/${job}`
 
 /** A started edge with one tenant and one key. */
-export async function mortalEdge(script: string, folder: string, more: Record<string, string>): Promise<MortalEdge> {
+export async function mortalEdge(
+  where: Pick<EdgeSettings, 'script' | 'folder' | 'port'>,
+  more: Record<string, string>,
+): Promise<MortalEdge> {
   const node = fakeProvider({ baseUrl: nodeUrl, outputHost: 'node.test' })
   const replicate = fakeProvider({ baseUrl: replicateUrl, outputHost: 'replicate.delivery', inputs })
   const deliveries = new Map<number, Delivery[]>()
@@ -84,8 +87,7 @@ export async function mortalEdge(script: string, folder: string, more: Record<st
   }
   const outside = await gateway(answer, seen)
   const edge = await edgeProcess({
-    script,
-    folder,
+    ...where,
     gateway: outside.address,
     bindings: { ...testBindings, MODERATION: 'https://moderation.app.dev/judge', ...more },
   })
@@ -116,7 +118,10 @@ export async function mortalEdge(script: string, folder: string, more: Record<st
       }
       cues.push(watched)
       const look = setInterval(() => {
-        if ('store' in cue && isOnDisk(folder, new RegExp(`/(zoetrope-)?${cue.store}/|/r2/`), cue.holds(job, tenant)))
+        if (
+          'store' in cue &&
+          isOnDisk(where.folder, new RegExp(`/(zoetrope-)?${cue.store}/|/r2/`), cue.holds(job, tenant))
+        )
           die()
       }, 1)
       if (!('store' in cue)) clearInterval(look)

@@ -21,7 +21,10 @@ let edge: MortalEdge
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'zoetrope-secrets-'))
-  edge = await mortalEdge(await bundleWorker(join(folder, 'bundle')), join(folder, 'stores'), {})
+  edge = await mortalEdge(
+    { script: await bundleWorker(join(folder, 'bundle')), folder: join(folder, 'stores'), port: 22_500 },
+    {},
+  )
 }, 300_000)
 
 afterAll(async () => {
