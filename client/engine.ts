@@ -20,9 +20,11 @@ import { encodeGif } from './gif.ts'
 import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
+import { posterOf } from './poster.ts'
 import { eventQueue } from './queue.ts'
 import { receiptOf, weightsHash } from './receipt.ts'
 import type { Runnable } from './runnable.ts'
+import { encodeWebp } from './webp.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
@@ -36,7 +38,7 @@ export interface EngineRequest {
 const never = '9999-12-31T23:59:59Z'
 
 /** An output before it has an address. */
-export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob }
+export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob; readonly poster: Blob }
 
 export type EngineEvent =
   | { readonly type: 'begun'; readonly effective: EffectiveRequest; readonly warnings: readonly Warning[] }
@@ -234,6 +236,7 @@ async function encoded(clip: Clip, request: EffectiveRequest, index: number, sig
     format,
     contentType,
     blob: new Blob([bytes], { type: contentType }),
+    poster: await posterOf(clip),
     bytes: bytes.length,
     sha256: await sha256(bytes),
     width,
@@ -250,4 +253,5 @@ const encoders: Readonly<Record<string, Encoder>> = {
   mp4: (clip, signal) => encodeMovie(clip, 'mp4', signal),
   webm: (clip, signal) => encodeMovie(clip, 'webm', signal),
   gif: async (clip) => ({ bytes: encodeGif(clip), contentType: 'image/gif' }),
+  webp: async (clip) => ({ bytes: await encodeWebp(clip), contentType: 'image/webp' }),
 }

@@ -16,8 +16,10 @@ import type { CamelCase } from './names.ts'
 /** A request; the shared schema under camel-case names. */
 export type VideoRequest = CamelCase<WireRequest>
 
-/** A finished file. Made here it has its bytes, and `url` is an object URL of this page. */
-export type Output = CamelCase<WireOutput> & { readonly blob?: Blob }
+/**
+ * A finished file. Made here it has its bytes, `url` is an object URL of this page, and `poster` its middle frame as PNG.
+ */
+export type Output = CamelCase<WireOutput> & { readonly blob?: Blob; readonly poster?: Blob }
 
 /** One generation as its caller sees it. */
 export type JobState = Omit<CamelCase<WireJob>, 'outputs' | 'receipt'> & {
