@@ -12,6 +12,8 @@ export interface Generated {
   readonly provider: string | undefined
   readonly warnings: readonly string[]
   readonly status: string
+  /** Milliseconds from the call to the end of each step, and of the whole. */
+  readonly times: readonly number[]
 }
 
 export interface GenerationOptions {
@@ -45,21 +47,28 @@ async function run({ request, provider }: { request: VideoRequest; provider: 'we
   }
   page.clients ??= {}
   page.clients[provider] ??= page.sdk.createClient({ executionProvider: provider })
+  const began = performance.now()
+  const times: number[] = []
   const job = await page.clients[provider].videos.create(request)
   try {
     const parts: Uint8Array[] = []
     for await (const event of job.events()) {
       // A preview is made by a step that ran; steps that a checkpoint answers make none.
-      if (event.type === 'preview') void page.stepped(event.step)
+      if (event.type === 'preview') {
+        times.push(performance.now() - began)
+        void page.stepped(event.step)
+      }
       if (event.type === 'part' && 'pixels' in event.part) parts[event.block] = event.part.pixels
     }
     const { receipt, warnings, status } = await job.result()
+    times.push(performance.now() - began)
     const pixels = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer())
     return {
       pixels: btoa(Array.from(pixels, (byte) => String.fromCharCode(byte)).join('')),
       provider: receipt?.execution_provider,
       warnings: warnings.map(({ code }) => code),
       status,
+      times,
     }
   } finally {
     // Not by `using`: this function is sent to the page as text, without what a compiler would put beside it.

@@ -26,6 +26,8 @@ export interface SiteOptions {
 
 export interface StudioSite extends AsyncDisposable {
   readonly url: string
+  /** What the host serves. */
+  readonly folder: string
   readonly context: BrowserContext
   /** The folder of the browser's profile, by which its processes are known. */
   readonly profile: string
@@ -89,6 +91,7 @@ async function siteOf(
   let context = await launch()
   return {
     url: server.url,
+    folder: outDir,
     get context() {
       return context
     },
