@@ -65,6 +65,13 @@ describe('a client without a service', () => {
     expect([job.seed, job.receipt?.execution_provider]).toEqual([0, 'wasm'])
     const gif = await commands.ffprobe(await base64Of(job.outputs[0]?.blob), 'gif')
     expect(gif.streams).toEqual([expect.objectContaining({ codec_name: 'gif', width: 32, nb_read_frames: '9' })])
+    const [webp] = (await run(zoetrope, { seed: 0, outputFormat: 'webp' })).job.outputs
+    if (webp?.blob === undefined || webp.poster === undefined) throw new Error('a file and its poster are missing')
+    const decoder = new ImageDecoder({ type: 'image/webp', data: await webp.blob.arrayBuffer() })
+    await decoder.completed
+    expect(decoder.tracks.selectedTrack).toMatchObject({ animated: true, frameCount: 9 })
+    const poster = await createImageBitmap(webp.poster)
+    expect([poster.width, poster.height, webp.poster.type]).toEqual([32, 32, 'image/png'])
     const again = await run(zoetrope, { seed: 0, outputFormat: 'webm' })
     expect(framesOf(again.events)).toEqual(framesOf(events))
     const webm = await commands.ffprobe(await base64Of(again.job.outputs[0]?.blob), 'webm')

@@ -22,8 +22,10 @@ import { encodeGif } from './gif.ts'
 import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
+import { posterOf } from './poster.ts'
 import { eventQueue } from './queue.ts'
 import { makerOf } from './receipt.ts'
+import { encodeWebp } from './webp.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
 export interface EngineRequest {
@@ -45,7 +47,7 @@ export interface Handover {
 const never = '9999-12-31T23:59:59Z'
 
 /** An output before it has an address. */
-export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob }
+export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob; readonly poster?: Blob }
 
 export type EngineEvent =
   | { readonly type: 'begun'; readonly effective: EffectiveRequest; readonly warnings: readonly Warning[] }
@@ -241,7 +243,7 @@ async function* decoded(
   }
   yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
   const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
-  return fileOf(bytes, contentType, request, index)
+  return { ...(await fileOf(bytes, contentType, request, index)), poster: await posterOf(clip) }
 }
 
 /** As they lie in memory: every machine with a browser is little-endian. */
@@ -299,4 +301,5 @@ const encoders: Readonly<Record<string, Encoder>> = {
   mp4: (clip, signal) => encodeMovie(clip, 'mp4', signal),
   webm: (clip, signal) => encodeMovie(clip, 'webm', signal),
   gif: async (clip) => ({ bytes: encodeGif(clip), contentType: 'image/gif' }),
+  webp: async (clip) => ({ bytes: await encodeWebp(clip), contentType: 'image/webp' }),
 }

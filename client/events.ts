@@ -17,8 +17,10 @@ import type { CamelCase } from './names.ts'
 /** A request; the shared schema under camel-case names, but for an envelope, which is signed as it is. */
 export type VideoRequest = Omit<CamelCase<WireRequest>, 'envelope'> & Pick<WireRequest, 'envelope'>
 
-/** A finished file. Made here it has its bytes, and `url` is an object URL of this page. */
-export type Output = CamelCase<WireOutput> & { readonly blob?: Blob }
+/**
+ * A finished file. Made here it has its bytes, `url` is an object URL of this page, and `poster` its middle frame as PNG.
+ */
+export type Output = CamelCase<WireOutput> & { readonly blob?: Blob; readonly poster?: Blob }
 
 /** One generation as its caller sees it. */
 export type JobState = Omit<CamelCase<WireJob>, 'outputs' | 'receipt'> & {

@@ -13,7 +13,7 @@ import { pictureOf } from './poster.ts'
  * The whole file, looping for ever, without loss where the browser can.
  * @throws GenerationError format_unavailable where this browser writes no WebP.
  */
-export async function encodeWebp(clip: Clip): Promise<Blob> {
+export async function encodeWebp(clip: Clip): Promise<Uint8Array<ArrayBuffer>> {
   const pictures: Uint8Array[] = []
   for (let frame = 0; frame < clip.frames; frame++) {
     const picture = await pictureOf(clip, frame, { type: 'image/webp', quality: 1 })
@@ -21,7 +21,7 @@ export async function encodeWebp(clip: Clip): Promise<Blob> {
       throw new GenerationError('format_unavailable', 'webp: this browser writes none; ask for gif or mp4')
     pictures.push(new Uint8Array(await picture.arrayBuffer()))
   }
-  return new Blob([animatedWebp(pictures, clip)], { type: 'image/webp' })
+  return animatedWebp(pictures, clip)
 }
 
 /** Still WebP files of one size as one animation. */

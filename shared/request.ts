@@ -58,7 +58,7 @@ export const idPattern = (prefix: string): RegExp => new RegExp(`^${prefix}_[a-z
 
 const asset = (name: string) => shaped(name, idPattern('ast'), 'the id of an asset, ast_…; upload it first')
 
-/** What an output may be. webp and png are made by the command line alone. */
+/** What an output may be. png is made by the command line alone. */
 export const outputFormats = ['mp4', 'webm', 'gif', 'webp', 'png', 'frames', 'latents'] as const
 export type OutputFormat = (typeof outputFormats)[number]
 

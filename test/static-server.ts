@@ -24,8 +24,17 @@ export interface StaticServer extends AsyncDisposable {
   readonly url: string
 }
 
-/** @param upstream the address of a host that answers for /v1/; undefined while there is none */
-export async function staticServer(folder: string, upstream?: () => string | undefined): Promise<StaticServer> {
+export interface StaticServerOptions {
+  /** The address of a host that answers for /v1/; undefined while there is none. */
+  readonly upstream?: (() => string | undefined) | undefined
+  /** Given to every file. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export async function staticServer(
+  folder: string,
+  { upstream, headers = {} }: StaticServerOptions = {},
+): Promise<StaticServer> {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
     const behind = upstream?.()
@@ -34,7 +43,7 @@ export async function staticServer(folder: string, upstream?: () => string | und
     const found = file.startsWith(folder) ? await stat(file).catch(() => undefined) : undefined
     if (found === undefined || !found.isFile()) return void response.writeHead(404).end()
     const type = contentTypes[extname(file)] ?? 'application/octet-stream'
-    response.writeHead(200, { 'Content-Type': type, 'Content-Length': found.size })
+    response.writeHead(200, { ...headers, 'Content-Type': type, 'Content-Length': found.size })
     createReadStream(file).pipe(response)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -119,8 +119,9 @@ async function describeDevice(): Promise<void> {
   const { adapter_class: adapter, online } = await client.device.probe()
   const gpu = adapter !== 'none' && choice('provider').value !== 'wasm'
   const here = gpu ? 'On your graphics processor' : 'On your processor'
-  const place = places.chosen() === 'only_in_cloud' ? 'In the cloud' : here
-  if (job === undefined) say('ready', `${place}${online ? '' : ', offline'}`)
+  if (job !== undefined) return
+  if (places.chosen() !== 'only_in_cloud') say('ready', `${here}${online ? '' : ', offline'}`)
+  else say(online ? 'ready' : 'idle', online ? 'In the cloud' : 'Offline: requests wait')
 }
 
 /** Network, credential, device or choice are others than before. */

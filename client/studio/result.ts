@@ -43,7 +43,10 @@ type Made = (clip: Clip) => Promise<Blob>
 
 /** Formats beside the file that is there; each encoder is fetched when it is wanted. */
 export const formats: Readonly<Record<string, { readonly ending: string; readonly make: Made }>> = {
-  webp: { ending: 'webp', make: async (clip) => (await import('../webp.ts')).encodeWebp(clip) },
+  webp: {
+    ending: 'webp',
+    make: async (clip) => new Blob([await (await import('../webp.ts')).encodeWebp(clip)], { type: 'image/webp' }),
+  },
   gif: {
     ending: 'gif',
     make: async (clip) => new Blob([(await import('../gif.ts')).encodeGif(clip)], { type: 'image/gif' }),

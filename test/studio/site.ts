@@ -1,22 +1,22 @@
 /**
- * The built studio as a visitor meets it: on a plain host of files, with a service behind it where a test wants one, in a
- * Chromium of its own.
+ * The built studio, or the built SDK alone, as a visitor meets it: on a plain host of files, in a Chromium of its own.
  *
  * Listens for everything that must not happen: errors, violations of the page's policy, requests that failed.
  */
 
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type BrowserContext, chromium as browsers, type Page } from 'playwright'
 import { build } from 'vite'
-import type { Assets } from '../../client/studio/assets.ts'
+import { sdkConfig } from '../../client/build.ts'
+import { type Assets, isolationHeaders, zoetropeAssets } from '../../client/studio/assets.ts'
 import { studioConfig } from '../../client/studio/build.ts'
 import { chromium, chromiumFlags } from '../browser-project.ts'
-import { staticServer } from '../static-server.ts'
+import { type StaticServerOptions, staticServer } from '../static-server.ts'
 import { toyAssets } from '../toy-assets.ts'
 
-export interface StudioOptions {
+export interface SiteOptions {
   /** Files in the place of the released models; the toy ones when left out, `null` for the released. */
   readonly more?: (() => Promise<Assets>) | null
   /** Where what the host has not is asked for. */
@@ -26,7 +26,11 @@ export interface StudioOptions {
 
 export interface StudioSite extends AsyncDisposable {
   readonly url: string
+  /** What the host serves. */
+  readonly folder: string
   readonly context: BrowserContext
+  /** The folder of the browser's profile, by which its processes are known. */
+  readonly profile: string
   /** Errors and violations, as they were said. */
   readonly said: string[]
   /** Addresses of requests that failed. */
@@ -38,22 +42,44 @@ export interface StudioSite extends AsyncDisposable {
   readonly relaunch: () => Promise<void>
 }
 
-export async function studioSite({
-  more = toyAssets,
-  upstream,
-  browserFlags = [],
-}: StudioOptions = {}): Promise<StudioSite> {
-  const folder = await mkdtemp(join(tmpdir(), 'zoetrope-studio-'))
+/** The studio. */
+export async function studioSite({ more = toyAssets, upstream, ...options }: SiteOptions = {}): Promise<StudioSite> {
+  return siteOf(
+    async (outDir) => ({ ...(await studioConfig({ ...(more === null ? {} : { more }), outDir })), configFile: false }),
+    options,
+    { upstream },
+  )
+}
+
+/** An empty page with the built SDK as `sdk`, isolated as a page with wasm threads is. */
+export async function sdkSite({ more = toyAssets, ...options }: SiteOptions = {}): Promise<StudioSite> {
+  return siteOf(
+    async (outDir) => {
+      const { build: settings, ...config } = sdkConfig(['index'])
+      const plugins = [zoetropeAssets(more === null ? {} : { more })]
+      return { ...config, plugins, configFile: false, build: { ...settings, outDir } }
+    },
+    options,
+    { headers: isolationHeaders },
+    '<!doctype html><title>SDK</title><script type="module">globalThis.sdk = await import("./index.js")</script>',
+  )
+}
+
+async function siteOf(
+  config: (outDir: string) => Promise<Parameters<typeof build>[0]>,
+  { browserFlags = [] }: SiteOptions,
+  host: StaticServerOptions,
+  page?: string,
+): Promise<StudioSite> {
+  const folder = await mkdtemp(join(tmpdir(), 'zoetrope-site-'))
   const outDir = join(folder, 'dist')
-  await build({
-    ...(await studioConfig({ ...(more === null ? {} : { more }), outDir })),
-    configFile: false,
-    logLevel: 'error',
-  })
-  const server = await staticServer(outDir, upstream)
+  await build({ ...(await config(outDir)), logLevel: 'error' })
+  if (page !== undefined) await writeFile(join(outDir, 'index.html'), page)
+  const server = await staticServer(outDir, host)
   const [said, failed]: [string[], string[]] = [[], []]
+  const profile = join(folder, 'profile')
   const launch = async () => {
-    const context = await browsers.launchPersistentContext(join(folder, 'profile'), {
+    const context = await browsers.launchPersistentContext(profile, {
       executablePath: chromium,
       args: [...chromiumFlags, ...browserFlags],
       ignoreDefaultArgs: ['--headless', '--headless=old'],
@@ -65,9 +91,11 @@ export async function studioSite({
   let context = await launch()
   return {
     url: server.url,
+    folder: outDir,
     get context() {
       return context
     },
+    profile,
     said,
     failed,
     open: async () => {
