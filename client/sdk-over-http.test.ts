@@ -5,11 +5,14 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
+import type { PartReference } from '../shared/events.ts'
 import { root } from '../test/sources.ts'
 import { launch, ready, type Started } from '../test/started.ts'
 import { toyFolder } from '../test/toy-folder.ts'
@@ -111,6 +114,48 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
     expect(outputs).toEqual([0, 1])
     const values = events.flatMap((event) => (event.type === 'progress' ? [event.value] : []))
     expect(values).toEqual([...values].sort((a, b) => a - b))
+  })
+
+  it('shows a batch while it is made: pictures on the way, the first output before the second', async () => {
+    using zoetrope = clientFor()
+    using job = await zoetrope.videos.create({ ...long, seed: 12 })
+    const events = await eventsOf(job)
+    const previews = events.flatMap((event) => (event.type === 'preview' ? [event] : []))
+    expect(previews.length).toBeGreaterThan(0)
+    const picture = await sharp(Buffer.from(previews[0]?.dataBase64 ?? '', 'base64')).metadata()
+    expect([previews[0]?.contentType, picture.format, picture.width]).toEqual(['image/jpeg', 'jpeg', 64])
+    expect(previews[0]).toMatchObject({ frameIndex: 8 })
+    const [part] = events.flatMap((event) => (event.type === 'part' ? [event] : []))
+    const reference = part?.part as PartReference
+    expect([part?.block, reference.kind]).toEqual([0, 'segment'])
+    expect(events.findIndex(({ type }) => type === 'part')).toBeLessThan(
+      events.findIndex(({ type }) => type === 'output'),
+    )
+    const { outputs } = await job.result()
+    expect(reference.sha256).toBe(outputs[0]?.sha256)
+    const bytes = await bytesOf(reference.url)
+    expect(createHash('sha256').update(bytes).digest('hex')).toBe(reference.sha256)
+  })
+
+  it('runs what comes in under another name for this place, as through a forwarded port', async () => {
+    const { port: real } = new URL(stack.address)
+    const headers = { host: 'localhost:9', authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+    const answer = await new Promise<string>((resolve, reject) => {
+      const sent = httpRequest(
+        { host: '127.0.0.1', port: real, path: '/v1/videos', method: 'POST', headers },
+        (response) => {
+          let text = ''
+          response.on('data', (piece) => (text += piece)).on('end', () => resolve(text))
+        },
+      )
+      sent.on('error', reject).end(JSON.stringify({ prompt: 'a green frog jumps', seed: 3 }))
+    })
+    const { id } = JSON.parse(answer) as { id: string }
+    // A node that refuses the address of the hook refuses the run.
+    await vi.waitFor(async () => {
+      const job = await fetch(`${stack.address}/v1/videos/${id}`, { headers: { authorization: `Bearer ${key}` } })
+      expect(await job.json()).toMatchObject({ status: 'completed', error: null })
+    }, 60_000)
   })
 
   it('is one job for one key, however often it is sent', async () => {

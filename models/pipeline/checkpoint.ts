@@ -33,6 +33,7 @@ import {
   type SplitRunner,
   sessionCache,
   type Unnumbered,
+  type WatchEstimate,
 } from './generate.ts'
 import type { PromptEmbeddings } from './known-texts.ts'
 import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
@@ -68,7 +69,8 @@ export function checkpointRunner(model: CheckpointModel, backend: Backend): Spli
   const sessions = sessionCache(backend, 4)
   return {
     generate: (request, signal) => numbered(run({ model, backend, request, signal, sessions })),
-    denoise: (request, signal, split = {}) => numbered(firstHalf({ model, backend, request, signal, sessions }, split)),
+    denoise: (request, signal, split = {}, watch) =>
+      numbered(firstHalf({ model, backend, request, signal, sessions }, split, watch)),
     decode: (request, latents, signal) => numbered(decode({ model, backend, request, signal, sessions }, latents)),
     embed: (texts) => embed(model, backend, texts),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
@@ -89,7 +91,7 @@ async function* run(context: Run): AsyncGenerator<Event, void> {
   yield* decode(context, latents)
 }
 
-async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Latents> {
+async function* firstHalf(context: Run, split: Split, watch?: WatchEstimate): AsyncGenerator<Event, Latents> {
   const { model, request, backend } = context
   const shape = checkpointShape(model, request)
   const text = await model.text(request.prompt, textLimitOf(model), backend)
@@ -97,7 +99,7 @@ async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Lat
     const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
     yield { type: 'warning', code: 'prompt_truncated', message }
   }
-  return yield* denoise(context, shape, text, split)
+  return yield* denoise(context, shape, text, split, watch)
 }
 
 const textLimitOf = ({ denoiser: { kind, config } }: CheckpointModel): number =>
@@ -136,6 +138,7 @@ async function* denoise(
   shape: LatentShape,
   text: PromptEmbeddings,
   split: Split,
+  watch?: WatchEstimate,
 ): AsyncGenerator<Event, Latents> {
   const { denoiser, plan } = model
   const family = denoisers[denoiser.kind]
@@ -171,6 +174,7 @@ async function* denoise(
     latents = outputs.next?.data as Float32Array
     previous = outputs.estimate?.data as Float32Array
     requireFinite(latents, `step ${index + 1} of ${steps.length}`)
+    watch?.(previous, index + 1)
     const value = (0.9 * (index + 1)) / steps.length
     const counts = { step: index + 1, steps: steps.length }
     yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }
