@@ -13,13 +13,11 @@ import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import type { PartReference } from '../shared/events.ts'
+import { developmentKey } from '../test/development-key.ts'
 import { root } from '../test/sources.ts'
 import { launch, ready, type Started } from '../test/started.ts'
 import { toyFolder } from '../test/toy-folder.ts'
 import { type ClientEvent, createClient, type Job, type VideoRequest } from './index.ts'
-
-/** Good in a development start that was told so, and nowhere else; the last eight digits are its checksum. */
-const key = `zoe_test_${'a'.repeat(12)}_${'b'.repeat(32)}9c6807f2`
 
 let models: string
 let port: number
@@ -30,7 +28,7 @@ beforeAll(async () => {
   await toyFolder(models)
   port = await freePort(21_400)
   const nodePort = await freePort(21_405)
-  stack = await ready(launch({ port, nodePort, models, environment: { DEVELOPMENT_KEY: key } }))
+  stack = await ready(launch({ port, nodePort, models, environment: { DEVELOPMENT_KEY: developmentKey } }))
 }, 240_000)
 
 afterAll(async () => {
@@ -45,7 +43,7 @@ afterAll(async () => {
 
 afterEach(() => vi.unstubAllGlobals())
 
-const clientFor = (credential = key, baseUrl = stack.address) =>
+const clientFor = (credential = developmentKey, baseUrl = stack.address) =>
   createClient({ baseUrl, tokenProvider: async () => credential })
 
 /** Breaks the connection of the first stream of events once it has brought the text. */
@@ -139,7 +137,11 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
 
   it('runs what comes in under another name for this place, as through a forwarded port', async () => {
     const { port: real } = new URL(stack.address)
-    const headers = { host: 'localhost:9', authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+    const headers = {
+      host: 'localhost:9',
+      authorization: `Bearer ${developmentKey}`,
+      'content-type': 'application/json',
+    }
     const answer = await new Promise<string>((resolve, reject) => {
       const sent = httpRequest(
         { host: '127.0.0.1', port: real, path: '/v1/videos', method: 'POST', headers },
@@ -153,7 +155,9 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
     const { id } = JSON.parse(answer) as { id: string }
     // A node that refuses the address of the hook refuses the run.
     await vi.waitFor(async () => {
-      const job = await fetch(`${stack.address}/v1/videos/${id}`, { headers: { authorization: `Bearer ${key}` } })
+      const job = await fetch(`${stack.address}/v1/videos/${id}`, {
+        headers: { authorization: `Bearer ${developmentKey}` },
+      })
       expect(await job.json()).toMatchObject({ status: 'completed', error: null })
     }, 60_000)
   })
@@ -212,7 +216,11 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
       () => clientFor().videos.create({ ...request, size: '65x64', strict: true }),
     ],
     ['a job of nobody', 'not_found', () => clientFor().videos.attach(`vid_${'a'.repeat(26)}`)],
-    ['a service that is not there', 'offline', () => clientFor(key, 'http://127.0.0.1:9').videos.create(request)],
+    [
+      'a service that is not there',
+      'offline',
+      () => clientFor(developmentKey, 'http://127.0.0.1:9').videos.create(request),
+    ],
   ])('says %s as %s', async (_what, code, ask) => {
     const outcome = ask().then((job) => job.result())
     await expect(outcome).rejects.toMatchObject({ name: 'GenerationError', code })
