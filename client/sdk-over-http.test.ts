@@ -228,7 +228,7 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
 
   it('is what examples/service.ts says: a prompt on the command line becomes a file', async () => {
     const words = [join(root, 'examples', 'service.ts'), 'a fox jumps']
-    const env = { ...process.env, ZOETROPE_URL: stack.address, ZOETROPE_KEY: key }
+    const env = { ...process.env, ZOETROPE_URL: stack.address, ZOETROPE_KEY: developmentKey }
     const { stdout } = await promisify(execFile)(process.execPath, words, { cwd: models, env })
     expect(stdout).toMatch(/^video\.mp4, seed \d+$/m)
     expect((await readFile(join(models, 'video.mp4'))).subarray(4, 8).toString()).toBe('ftyp')
