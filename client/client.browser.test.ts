@@ -79,18 +79,22 @@ describe('a client without a service', () => {
   })
 
   it('goes on from its checkpoint after a stop, and ends with the same frames', async () => {
-    const whole = await run(client({ executionProvider: 'wasm' }), { numInferenceSteps: 8 })
-    const stopped = await client({ executionProvider: 'wasm' }).videos.create({ prompt, seed: 8, numInferenceSteps: 8 })
+    const whole = await run(client({ executionProvider: 'wasm' }), { numInferenceSteps: 16 })
+    const stopped = await client({ executionProvider: 'wasm' }).videos.create({
+      prompt,
+      seed: 8,
+      numInferenceSteps: 16,
+    })
     for await (const event of stopped.events())
       if (event.type === 'progress' && event.step === 5 && event.stage === 'denoise') break
     stopped.cancel()
     await expect(stopped.result()).rejects.toMatchObject({ code: 'aborted' })
-    const resumed = await run(client({ executionProvider: 'wasm' }), { seed: 8, numInferenceSteps: 8 })
+    const resumed = await run(client({ executionProvider: 'wasm' }), { seed: 8, numInferenceSteps: 16 })
     // Only the steps that were left made a preview.
     const previews = resumed.events.flatMap((event) => (event.type === 'preview' ? [event.step] : []))
     expect(Math.min(...previews)).toBeGreaterThan(5)
-    expect(previews.at(-1)).toBe(8)
-    const straight = await run(client({ executionProvider: 'wasm' }), { seed: 8, numInferenceSteps: 8 })
+    expect(previews.at(-1)).toBe(16)
+    const straight = await run(client({ executionProvider: 'wasm' }), { seed: 8, numInferenceSteps: 16 })
     expect(framesOf(resumed.events)).toEqual(framesOf(straight.events))
     expect(framesOf(straight.events)).not.toEqual(framesOf(whole.events))
   })

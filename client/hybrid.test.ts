@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import { GenerationError } from '../shared/errors.ts'
+import { developmentKey } from '../test/development-key.ts'
 import { deviceHere, engineHere, modelSite, threadsHere } from '../test/engine-here.ts'
 import { ended, developmentKey as key, launch, ready, type Started } from '../test/started.ts'
 import type { StaticServer } from '../test/static-server.ts'
@@ -31,7 +32,7 @@ beforeAll(async () => {
   port = await freePort(21_500)
   const nodePort = await freePort(21_505)
   // Many short jobs, one after another.
-  const environment = { DEVELOPMENT_KEY: key, JOBS_BURST: '1000', DEFAULT_MODEL: 'zt-toy' }
+  const environment = { DEVELOPMENT_KEY: developmentKey, JOBS_BURST: '1000', DEFAULT_MODEL: 'zt-toy' }
   stack = await ready(launch({ port, nodePort, models, environment }))
   site = await modelSite(models, ['zt-toy', 'zt-toy-student'])
   device = engineHere(site.url)
@@ -51,7 +52,7 @@ const forever = new AbortController().signal
 const clientWith = (thread: EngineThread = device, fetch = globalThis.fetch): Client =>
   clientOver({
     threads: threadsHere(thread),
-    service: { ...serviceAt(stack.address, async () => key), fetch },
+    service: { ...serviceAt(stack.address, async () => developmentKey), fetch },
     probe: deviceHere,
     inferenceMode: 'prefer_on_device',
   })
@@ -250,7 +251,9 @@ describe('weights that are still to come', { timeout: 240_000 }, () => {
     return { thread: { ...fresh, prefetch }, release: resolve, fails: reject }
   }
   const jobs = async () => {
-    const answer = await fetch(`${stack.address}/v1/videos?limit=100`, { headers: { authorization: `Bearer ${key}` } })
+    const answer = await fetch(`${stack.address}/v1/videos?limit=100`, {
+      headers: { authorization: `Bearer ${developmentKey}` },
+    })
     return ((await answer.json()) as { data: { id: string; status: string }[] }).data
   }
 

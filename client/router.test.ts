@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { DeviceReport, InferenceMode } from '../shared/request.ts'
 import { toyModel } from '../test/toy-model.ts'
 import type { ModelState } from './engine.ts'
+import type { Hybrid } from './hybrid.ts'
 import { nowhere, routeRequest } from './router.ts'
 
 const { card } = await toyModel()
@@ -58,6 +59,25 @@ describe('routing', () => {
     it(`${told}: ${source ?? 'nowhere'} (${reason})`, () => {
       const models = state === null ? [] : [model(state)]
       const route = routeRequest({ prompt: 'a fox' }, { mode, cloud, models, device: device(report) })
+      expect([route.source, route.reason]).toEqual([source, reason])
+    })
+  }
+
+  const cloudFirst: Hybrid = { first: 'in_cloud', step: 4 }
+  const shared: readonly (readonly [Hybrid, InferenceMode, boolean, Partial<ModelState>, string | null, string])[] = [
+    [cloudFirst, 'prefer_on_device', true, {}, 'hybrid', 'latent_handoff'],
+    [{ first: 'on_device', step: 4 }, 'prefer_in_cloud', true, {}, 'hybrid', 'latent_handoff'],
+    [{ first: 'draft' }, 'prefer_on_device', true, { cached: false }, 'hybrid', 'draft_refine'],
+    [cloudFirst, 'prefer_on_device', false, {}, 'on_device', 'device_capable'],
+    [cloudFirst, 'prefer_on_device', true, { golden: 'fail' }, 'in_cloud', 'device_numerics_failed'],
+    [cloudFirst, 'only_on_device', true, {}, 'on_device', 'mode_forced'],
+    [{ first: 'draft' }, 'only_in_cloud', true, {}, 'in_cloud', 'mode_forced'],
+  ]
+  for (const [hybrid, mode, cloud, state, source, reason] of shared) {
+    const told = `${JSON.stringify(hybrid)} with ${mode}, ${cloud ? 'with' : 'without'} a service, model ${JSON.stringify(state)}`
+    it(`${told}: ${source ?? 'nowhere'} (${reason})`, () => {
+      const situation = { mode, cloud, models: [model(state)], device: device() }
+      const route = routeRequest({ prompt: 'a fox' }, situation, hybrid)
       expect([route.source, route.reason]).toEqual([source, reason])
     })
   }

@@ -5,11 +5,15 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
+import type { PartReference } from '../shared/events.ts'
+import { developmentKey } from '../test/development-key.ts'
 import { root } from '../test/sources.ts'
 import { ended, developmentKey as key, launch, ready, type Started } from '../test/started.ts'
 import { toyFolder } from '../test/toy-folder.ts'
@@ -24,7 +28,7 @@ beforeAll(async () => {
   await toyFolder(models)
   port = await freePort(21_400)
   const nodePort = await freePort(21_405)
-  stack = await ready(launch({ port, nodePort, models, environment: { DEVELOPMENT_KEY: key } }))
+  stack = await ready(launch({ port, nodePort, models, environment: { DEVELOPMENT_KEY: developmentKey } }))
 }, 240_000)
 
 afterAll(async () => {
@@ -34,7 +38,7 @@ afterAll(async () => {
 
 afterEach(() => vi.unstubAllGlobals())
 
-const clientFor = (credential = key, baseUrl = stack.address) =>
+const clientFor = (credential = developmentKey, baseUrl = stack.address) =>
   createClient({ baseUrl, tokenProvider: async () => credential })
 
 /** Breaks the connection of the first stream of events once it has brought the text. */
@@ -105,6 +109,54 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
     expect(values).toEqual([...values].sort((a, b) => a - b))
   })
 
+  it('shows a batch while it is made: pictures on the way, the first output before the second', async () => {
+    using zoetrope = clientFor()
+    using job = await zoetrope.videos.create({ ...long, seed: 12 })
+    const events = await eventsOf(job)
+    const previews = events.flatMap((event) => (event.type === 'preview' ? [event] : []))
+    expect(previews.length).toBeGreaterThan(0)
+    const picture = await sharp(Buffer.from(previews[0]?.dataBase64 ?? '', 'base64')).metadata()
+    expect([previews[0]?.contentType, picture.format, picture.width]).toEqual(['image/jpeg', 'jpeg', 64])
+    expect(previews[0]).toMatchObject({ frameIndex: 8 })
+    const [part] = events.flatMap((event) => (event.type === 'part' ? [event] : []))
+    const reference = part?.part as PartReference
+    expect([part?.block, reference.kind]).toEqual([0, 'segment'])
+    expect(events.findIndex(({ type }) => type === 'part')).toBeLessThan(
+      events.findIndex(({ type }) => type === 'output'),
+    )
+    const { outputs } = await job.result()
+    expect(reference.sha256).toBe(outputs[0]?.sha256)
+    const bytes = await bytesOf(reference.url)
+    expect(createHash('sha256').update(bytes).digest('hex')).toBe(reference.sha256)
+  })
+
+  it('runs what comes in under another name for this place, as through a forwarded port', async () => {
+    const { port: real } = new URL(stack.address)
+    const headers = {
+      host: 'localhost:9',
+      authorization: `Bearer ${developmentKey}`,
+      'content-type': 'application/json',
+    }
+    const answer = await new Promise<string>((resolve, reject) => {
+      const sent = httpRequest(
+        { host: '127.0.0.1', port: real, path: '/v1/videos', method: 'POST', headers },
+        (response) => {
+          let text = ''
+          response.on('data', (piece) => (text += piece)).on('end', () => resolve(text))
+        },
+      )
+      sent.on('error', reject).end(JSON.stringify({ prompt: 'a green frog jumps', seed: 3 }))
+    })
+    const { id } = JSON.parse(answer) as { id: string }
+    // A node that refuses the address of the hook refuses the run.
+    await vi.waitFor(async () => {
+      const job = await fetch(`${stack.address}/v1/videos/${id}`, {
+        headers: { authorization: `Bearer ${developmentKey}` },
+      })
+      expect(await job.json()).toMatchObject({ status: 'completed', error: null })
+    }, 60_000)
+  })
+
   it('is one job for one key, however often it is sent', async () => {
     using zoetrope = clientFor()
     const idempotencyKey = crypto.randomUUID()
@@ -159,7 +211,11 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
       () => clientFor().videos.create({ ...request, size: '65x64', strict: true }),
     ],
     ['a job of nobody', 'not_found', () => clientFor().videos.attach(`vid_${'a'.repeat(26)}`)],
-    ['a service that is not there', 'offline', () => clientFor(key, 'http://127.0.0.1:9').videos.create(request)],
+    [
+      'a service that is not there',
+      'offline',
+      () => clientFor(developmentKey, 'http://127.0.0.1:9').videos.create(request),
+    ],
   ])('says %s as %s', async (_what, code, ask) => {
     const outcome = ask().then((job) => job.result())
     await expect(outcome).rejects.toMatchObject({ name: 'GenerationError', code })
@@ -167,7 +223,7 @@ describe('the SDK with a service', { timeout: 240_000 }, () => {
 
   it('is what examples/service.ts says: a prompt on the command line becomes a file', async () => {
     const words = [join(root, 'examples', 'service.ts'), 'a fox jumps']
-    const env = { ...process.env, ZOETROPE_URL: stack.address, ZOETROPE_KEY: key }
+    const env = { ...process.env, ZOETROPE_URL: stack.address, ZOETROPE_KEY: developmentKey }
     const { stdout } = await promisify(execFile)(process.execPath, words, { cwd: models, env })
     expect(stdout).toMatch(/^video\.mp4, seed \d+$/m)
     expect((await readFile(join(models, 'video.mp4'))).subarray(4, 8).toString()).toBe('ftyp')

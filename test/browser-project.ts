@@ -13,6 +13,7 @@ import { promisify } from 'node:util'
 import { defineBrowserCommand, playwright } from '@vitest/browser-playwright'
 import type { TestProjectInlineConfiguration } from 'vitest/config'
 import { type Assets, isolationHeaders, zoetropeAssets } from '../client/studio/assets.ts'
+import { edgeSite } from './edge-site.ts'
 import { faultyDownloads } from './faulty-downloads.ts'
 import { goldenAssets } from './golden/files.ts'
 import { importedSite } from './imported-site.ts'
@@ -49,7 +50,7 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
 /** @param groupOrder projects run one after another: each wants the whole machine. */
 function inChromium(name: string, include: string, groupOrder: number): TestProjectInlineConfiguration {
   return {
-    plugins: [zoetropeAssets({ more: testAssets }), faultyDownloads(toyAssets), importedSite()],
+    plugins: [zoetropeAssets({ more: testAssets }), faultyDownloads(toyAssets), importedSite(), edgeSite()],
     server: { headers: isolationHeaders },
     // Found late they would reload the page in the middle of a test.
     optimizeDeps: { include: ['valibot', 'mediabunny'] },

@@ -52,6 +52,8 @@ export interface FakeProvider {
   /** What becomes of the next embeddings: a status, a lost connection, or no answer in time. */
   readonly embeddingFaults: (number | 'reset' | 'late')[]
   life: Life
+  /** Whether runs are shown while they last: a picture for each poll, the first output of several from the second on. */
+  shows: boolean
   /** Polls until a prediction that succeeds does so. */
   pollsNeeded: number
   /** Whether the list shows nothing. */
@@ -95,6 +97,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     outputFaults: [],
     embeddingFaults: [],
     life: 'succeeds',
+    shows: false,
     pollsNeeded: 1,
     listHoles: false,
     secret: `whsec_${btoa(String.fromCharCode(...secretBytes))}`,
@@ -210,7 +213,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     return answer(200, { results: rows.slice(from, from + 2), next })
   }
 
-  function view({ id, status, input, webhook, logs, createdAt, life }: FakePrediction): object {
+  function view({ id, status, input, webhook, logs, createdAt, life, polls }: FakePrediction): object {
     const host = provider.outputFaults[0] === 'foreign' ? 'elsewhere.example' : outputHost
     const scheme = baseUrl.startsWith('https:') ? 'https' : 'http'
     return {
@@ -223,6 +226,12 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
       output: status === 'succeeded' ? outputsOf(input, `${scheme}://${host}/out/${encodeURIComponent(id)}`) : null,
       error: life === 'fails' && status === 'failed' ? 'it did not work' : null,
       metrics: { predict_time: 0.25 },
+      ...(provider.shows && status === 'processing'
+        ? {
+            preview: { content_type: 'image/jpeg', data_base64: '/9j/', frame_index: 2, step: polls },
+            parts: polls < 2 ? [] : [{ index: 0, url: `${scheme}://${host}/out/${encodeURIComponent(id)}?index=0` }],
+          }
+        : {}),
     }
   }
 

@@ -1,6 +1,8 @@
 import { describe, expect, it, vi } from 'vitest'
+import type { Job } from '../shared/job.ts'
 import { eventDecoder, type NumberedEvent } from '../shared/sse.ts'
-import { type Caller, fakeUpstream, newTenant } from './front-door.ts'
+import { sha256 as hashOf } from './bytes.ts'
+import { bindings, type Caller, fakeUpstream, knock, newTenant } from './front-door.ts'
 
 /** Reads events until a predicate is content or the stream ends; then lets go of the connection. */
 async function listen(
@@ -75,6 +77,55 @@ describe('the events of a job', () => {
         (await caller.call('GET', `/v1/videos/${job.id}/events`, undefined, { 'last-event-id': bad })).status,
       ).toBe(400)
     }
+  })
+})
+
+describe('a run that is shown while it lasts', () => {
+  const shown = async () => {
+    const { node } = fakeUpstream()
+    node.shows = true
+    node.pollsNeeded = 6
+    const caller = await newTenant()
+    const job = await caller.create({ seed: 40, n: 2 })
+    return { caller, job, events: await listen(caller, job.id, {}) }
+  }
+
+  it('tells pictures and outputs that are ready, each once, and the address of a part is its output’s', async () => {
+    const { caller, job, events } = await shown()
+    const previews = events.flatMap(({ event }) => (event.type === 'preview' ? [event] : []))
+    expect(previews.length).toBeGreaterThan(1)
+    expect(previews[0]).toMatchObject({ content_type: 'image/jpeg', data_base64: '/9j/', frame_index: 2 })
+    const parts = events.flatMap(({ event }) => (event.type === 'part' ? [event] : []))
+    expect(parts).toEqual([{ type: 'part', block: 0, part: expect.objectContaining({ kind: 'segment' }) }])
+    const ended = events.findIndex(({ event }) => event.type === 'output')
+    expect(events.findIndex(({ event }) => event.type === 'part')).toBeLessThan(ended)
+    const { url = '', sha256 } = parts[0]?.part ?? {}
+    const bytes = await (await knock(url.replace('https://edge.test', ''))).arrayBuffer()
+    expect(await hashOf(new Uint8Array(bytes))).toBe(sha256)
+    const done = (await (await caller.call('GET', `/v1/videos/${job.id}`)).json()) as Job
+    expect(done.outputs[0]?.sha256).toBe(sha256)
+  })
+
+  it('keeps its parts for who comes back, its pictures no longer than the run', async () => {
+    const { caller, job } = await shown()
+    const again = await listen(caller, job.id, {})
+    const types = again.map(({ event }) => event.type)
+    expect([types.includes('part'), types.includes('preview')]).toEqual([true, false])
+  })
+
+  it('that fails takes its parts along', async () => {
+    const { node } = fakeUpstream()
+    Object.assign(node, { shows: true, pollsNeeded: 6, life: 'fails' })
+    const caller = await newTenant()
+    const job = await caller.create({ seed: 41, n: 2 })
+    const [part] = (await listen(caller, job.id, {})).flatMap(({ event }) =>
+      event.type === 'part' ? [event.part] : [],
+    )
+    expect(part?.sha256).toMatch(/^[0-9a-f]{64}$/)
+    await vi.waitFor(
+      async () => expect(await bindings.BUCKET.head(`t/${caller.tenant}/${part?.sha256}`)).toBeNull(),
+      10_000,
+    )
   })
 })
 

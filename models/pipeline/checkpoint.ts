@@ -33,6 +33,7 @@ import {
   type SplitRunner,
   sessionCache,
   type Unnumbered,
+  type WatchEstimate,
 } from './generate.ts'
 import type { PromptEmbeddings } from './known-texts.ts'
 import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
@@ -81,7 +82,7 @@ export function checkpointRunner(
   const context = { model, backend, sessions, decodeBytes }
   return {
     generate: (request, signal) => numbered(run({ ...context, request, signal })),
-    denoise: (request, signal, split = {}) => numbered(firstHalf({ ...context, request, signal }, split)),
+    denoise: (request, signal, split = {}, watch) => numbered(firstHalf({ ...context, request, signal }, split, watch)),
     decode: (request, latents, signal) => numbered(decode({ ...context, request, signal }, latents)),
     embed: (texts) => embed(model, backend, texts),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
@@ -103,7 +104,7 @@ async function* run(context: Run): AsyncGenerator<Event, void> {
   yield* decode(context, latents)
 }
 
-async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Latents> {
+async function* firstHalf(context: Run, split: Split, watch?: WatchEstimate): AsyncGenerator<Event, Latents> {
   const { model, request, backend } = context
   const shape = checkpointShape(model, request)
   const text = await model.text(request.prompt, textLimitOf(model), backend)
@@ -111,7 +112,7 @@ async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Lat
     const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
     yield { type: 'warning', code: 'prompt_truncated', message }
   }
-  return yield* denoise(context, shape, text, split)
+  return yield* denoise(context, shape, text, split, watch)
 }
 
 const textLimitOf = ({ denoiser: { kind, config } }: CheckpointModel): number =>
@@ -150,6 +151,7 @@ async function* denoise(
   shape: LatentShape,
   text: PromptEmbeddings,
   split: Split,
+  watch?: WatchEstimate,
 ): AsyncGenerator<Event, Latents> {
   const { denoiser, plan } = model
   const family = denoisers[denoiser.kind]
@@ -185,6 +187,7 @@ async function* denoise(
     latents = outputs.next?.data as Float32Array
     previous = outputs.estimate?.data as Float32Array
     requireFinite(latents, `step ${index + 1} of ${steps.length}`)
+    watch?.(previous, index + 1)
     const value = (0.9 * (index + 1)) / steps.length
     const counts = { step: index + 1, steps: steps.length }
     yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }

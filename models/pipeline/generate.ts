@@ -36,10 +36,18 @@ export interface Runner extends AsyncDisposable {
   readonly generate: (request: EffectiveRequest, signal: AbortSignal) => AsyncIterable<Event>
 }
 
+/** Sees the clean estimate [1, C, F, h, w] that each row made, and how many rows are done. It must not keep it. */
+export type WatchEstimate = (estimate: Float32Array, step: number) => void
+
 /** A runner whose run can be cut in two, its halves in different places. */
 export interface SplitRunner extends Runner {
   /** The first half of `generate`, or a part of it: events, then the latents. */
-  readonly denoise: (request: EffectiveRequest, signal: AbortSignal, split?: Split) => AsyncGenerator<Event, Latents>
+  readonly denoise: (
+    request: EffectiveRequest,
+    signal: AbortSignal,
+    split?: Split,
+    watch?: WatchEstimate,
+  ) => AsyncGenerator<Event, Latents>
   /** The second half: latents at the end of their plan to frames. */
   readonly decode: (request: EffectiveRequest, latents: Latents, signal: AbortSignal) => AsyncIterable<Event>
   /** Embeddings [B, L, D] of some prompts, and how many of the L tokens of each are its own. */
@@ -62,7 +70,7 @@ export function runner(model: Model, backend: Backend, known: KnownTexts = () =>
   const context = (request: EffectiveRequest, signal: AbortSignal) => ({ model, request, signal, sessions, known })
   return {
     generate: (request, signal) => numbered(run(context(request, signal))),
-    denoise: (request, signal, split = {}) => numbered(firstHalf(context(request, signal), split)),
+    denoise: (request, signal, split = {}, watch) => numbered(firstHalf(context(request, signal), split, watch)),
     decode: (request, latents, signal) => numbered(decode(context(request, signal), latents)),
     embed: (texts) => embed(model, sessions, texts),
     preview: previewOf(model),
@@ -98,7 +106,11 @@ async function* run(context: Run): AsyncGenerator<Unnumbered<Event>, void> {
   yield* decode(context, latents)
 }
 
-async function* firstHalf(context: Run, split: Split): AsyncGenerator<Unnumbered<Event>, Latents> {
+async function* firstHalf(
+  context: Run,
+  split: Split,
+  watch?: WatchEstimate,
+): AsyncGenerator<Unnumbered<Event>, Latents> {
   const { model, request } = context
   const shape = latentShape(
     { frames: request.num_frames, height: request.height, width: request.width },
@@ -107,7 +119,7 @@ async function* firstHalf(context: Run, split: Split): AsyncGenerator<Unnumbered
   )
   yield* promptWarnings(request, model)
   const conditions = await encodePrompts(context)
-  return yield* denoise(context, shape, conditions, split)
+  return yield* denoise(context, shape, conditions, split, watch)
 }
 
 function* promptWarnings({ prompt, negative_prompt }: EffectiveRequest, { text }: Model): Generator<Unnumbered<Event>> {
@@ -193,6 +205,7 @@ async function* denoise(
   shape: LatentShape,
   conditions: Readonly<Record<string, HostTensor>>,
   split: Split,
+  watch?: WatchEstimate,
 ): AsyncGenerator<Unnumbered<Event>, Latents> {
   const rows = rowsOf(model, request)
   const length = conditions.text?.shape[1] as number
@@ -228,6 +241,7 @@ async function* denoise(
     latents = outputs.next?.data as Float32Array
     previous = outputs.estimate?.data as Float32Array
     requireFinite(latents, `step ${index + 1} of ${steps.length}`)
+    watch?.(previous, index + 1)
     yield {
       type: 'progress',
       value: (0.9 * (index + 1)) / steps.length,

@@ -115,6 +115,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
     return this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution))
   }
 
+  async claim(job: string, key: string): Promise<void> {
+    this.#sql.exec('INSERT OR IGNORE INTO objects VALUES (?, ?)', key, job)
+  }
+
   async note(job: string, status: JobStatus): Promise<void> {
     submissions.note(this.#sql, job, status, Date.now())
   }

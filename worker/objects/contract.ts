@@ -177,6 +177,8 @@ export interface AccountObject {
   list(viewer: Viewer, query: ListQuery): Promise<JobRow[]>
   forget(job: string): Promise<string[]>
   dropObjects(job: string): Promise<string[]>
+  /** Stored bytes that a job needs before its result is settled. */
+  claim(job: string, key: string): Promise<void>
   sweep(now: number): Promise<number>
   deposit(id: string, amount: number): Promise<Balance>
   balance(): Promise<Balance>

@@ -33,6 +33,11 @@ export function replay(sql: SqlStorage, after: number): NumberedEvent[] {
   return rows.toArray().map(({ seq, data }) => ({ seq: Number(seq), event: JSON.parse(String(data)) as WireEvent }))
 }
 
+/** Forgets how it looked on the way: pictures are large, and what is over is seen whole. */
+export function forgetPreviews(sql: SqlStorage): void {
+  sql.exec("DELETE FROM log WHERE type = 'preview'")
+}
+
 /** Forgets everything but the final status. */
 export function shorten(sql: SqlStorage): void {
   sql.exec("DELETE FROM log WHERE seq < (SELECT MAX(seq) FROM log WHERE type = 'status') OR type <> 'status'")

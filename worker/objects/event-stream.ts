@@ -8,7 +8,7 @@
 import type { WireEvent } from '../../shared/events.ts'
 import { isTerminal } from '../../shared/job.ts'
 import { encodeEvent, type NumberedEvent } from '../../shared/sse.ts'
-import { append, lastSeq, replay } from './event-log.ts'
+import { append, forgetPreviews, lastSeq, replay } from './event-log.ts'
 import { readers } from './readers.ts'
 
 export interface EventStream {
@@ -16,6 +16,8 @@ export interface EventStream {
   readonly size: () => number
   /** Writes an event down and tells it. */
   readonly append: (event: WireEvent) => void
+  /** Takes pictures out of what is replayed. */
+  readonly forgetPreviews: () => void
   /** A stream of what came after a number and, unless the job has ended, of all that follows. */
   readonly open: (after: number, ended: () => boolean) => ReadableStream<Uint8Array>
 }
@@ -32,6 +34,7 @@ export function eventStream(sql: SqlStorage, sign: (event: NumberedEvent) => Pro
   }
   return {
     size: () => listening.size(),
+    forgetPreviews: () => forgetPreviews(sql),
     append: (event) => {
       const numbered = append(sql, event)
       if (listening.size() === 0) return

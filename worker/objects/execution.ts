@@ -13,7 +13,16 @@ import type { Warning } from '../../shared/effective.ts'
 import { type ErrorCode, GenerationError } from '../../shared/errors.ts'
 import type { Progress } from '../../shared/job.ts'
 import { jobError } from '../../shared/problem.ts'
-import type { Attempt, Operation, Provider, ProviderJob, ProviderStatus, StartResult } from '../providers/provider.ts'
+import type {
+  Attempt,
+  Operation,
+  Provider,
+  ProviderJob,
+  ProviderPart,
+  ProviderPreview,
+  ProviderStatus,
+  StartResult,
+} from '../providers/provider.ts'
 import { withTimeLimit } from '../time-limit.ts'
 import type { Outcome, StoredResult } from './contract.ts'
 
@@ -83,6 +92,9 @@ export interface ExecutionPorts {
   readonly log: (what: string, error: unknown) => void
   readonly onStarted: () => void
   readonly onProgress: (progress: Progress) => void
+  readonly onPreview: (preview: ProviderPreview) => void
+  /** Brings in what is ready already. It is extra: what fails here is brought in with the rest. */
+  readonly onParts: (parts: readonly ProviderPart[]) => Promise<void>
   readonly onWarnings: (warnings: readonly Warning[]) => void
   readonly onOutcome: (outcome: Outcome) => void
 }
@@ -266,6 +278,9 @@ async function poll(run: Run, ports: ExecutionPorts): Promise<void> {
   if (!late) run.dueAt = Math.min(run.dueAt, Math.max(ports.deadlineAt, ports.now()))
   learned(run, ports, status, late)
   ports.save()
+  if (status.state === 'in_progress' && status.parts !== undefined && run.phase === 'running') {
+    await ports.onParts(status.parts).catch((error: unknown) => ports.log('parts: will come with the rest', error))
+  }
 }
 
 function learned(run: Run, ports: ExecutionPorts, status: ProviderStatus, late: boolean): void {
@@ -282,7 +297,10 @@ function learned(run: Run, ports: ExecutionPorts, status: ProviderStatus, late: 
   const ended = endedAs(status, cancelling, late, run)
   if (ended !== undefined) end(run, ports, ended)
   else if (cancelOverdue(run, ports.now())) end(run, ports, { kind: 'cancelled', confirmed: false })
-  else if (status.state === 'in_progress' && status.progress !== null) ports.onProgress(status.progress)
+  else if (status.state === 'in_progress') {
+    if (status.progress !== null) ports.onProgress(status.progress)
+    if (status.preview !== undefined) ports.onPreview(status.preview)
+  }
 }
 
 function markStarted(run: Run, ports: ExecutionPorts): void {

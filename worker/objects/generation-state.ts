@@ -5,6 +5,7 @@
  */
 
 import { sourceOf, type Warning } from '../../shared/effective.ts'
+import type { PartReference } from '../../shared/events.ts'
 import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
@@ -22,6 +23,8 @@ export interface State {
   warnings: Warning[]
   error: JobError | null
   result: StoredResult | null
+  /** Outputs that were ready before the others. */
+  parts?: StoredOutput[]
   cost: number
   /** Null where another job's execution is shared, or the result was there already. */
   run: Run | null
@@ -126,16 +129,17 @@ function draftOf({ ticket: { record }, completedAt }: State): Job['draft'] {
 
 /** The output a caller means, or why there is none. */
 export function findOutput(
-  { result, ticket }: State,
+  { result, ticket, parts = [] }: State,
   { variant, format, index }: OutputSelection,
   now: number,
 ): OutputAnswer {
-  if (result === null) return { kind: 'unready' }
-  if (result.expiresAt <= now) return { kind: 'expired' }
-  const { outputs } = result
-  const output = outputs.find(
-    (each) => each.variant === variant && each.index === index && (format === null || each.format === format),
-  )
+  const meant = (each: StoredOutput) =>
+    each.variant === variant && each.index === index && (format === null || each.format === format)
+  const early = result === null ? parts.find(meant) : undefined
+  if (result === null && early === undefined) return { kind: 'unready' }
+  if (result !== null && result.expiresAt <= now) return { kind: 'expired' }
+  const { outputs } = result ?? { outputs: parts }
+  const output = early ?? outputs.find(meant)
   if (output === undefined) return { kind: 'unavailable', available: [...new Set(outputs.map((each) => each.format))] }
   const envelope = output.envelope === undefined ? null : JSON.stringify(output.envelope)
   return { kind: 'found', output, tenant: ticket.record.tenant, envelope }
@@ -161,20 +165,33 @@ function outputOf({ baseUrl, id }: JobRecord, { key: _, envelope: __, ...output 
   return { ...output, url, url_expires_at: new Date(0).toISOString() }
 }
 
-/** Gives an output's address the right to be opened, for a quarter of an hour. */
-async function withSignature(output: Output, { id, tenant }: JobRecord, key: CryptoKey, now: number): Promise<Output> {
+/** A part as an event tells it: the address is that of the output it is to be. */
+export function partOf(record: JobRecord, output: StoredOutput): PartReference {
+  const { url, bytes, sha256 } = outputOf(record, output)
+  return { kind: output.variant === 'latent' ? 'latents' : 'segment', url, bytes, sha256 }
+}
+
+/** An address with the right to be opened, for a quarter of an hour. */
+async function signed(
+  address: string,
+  of: Pick<StoredOutput, 'sha256' | 'variant' | 'index'>,
+  { id, tenant }: JobRecord,
+  key: CryptoKey,
+  now: number,
+): Promise<URL> {
   const expires = Math.floor(now / 1000) + urlLifeSeconds
-  const signature = await signUrl(key, {
-    method: 'GET',
-    path: `/v1/videos/${id}/content`,
-    expires,
-    tenant,
-    sha256: output.sha256,
-    selection: selectionOf(output),
-  })
-  const url = new URL(output.url)
+  const path = `/v1/videos/${id}/content`
+  const selection = selectionOf(of)
+  const signature = await signUrl(key, { method: 'GET', path, expires, tenant, sha256: of.sha256, selection })
+  const url = new URL(address)
   url.searchParams.set('expires', String(expires))
   url.searchParams.set('signature', signature)
+  return url
+}
+
+async function withSignature(output: Output, record: JobRecord, key: CryptoKey, now: number): Promise<Output> {
+  const url = await signed(output.url, output, record, key, now)
+  const expires = Number(url.searchParams.get('expires'))
   return { ...output, url: url.href, url_expires_at: new Date(expires * 1000).toISOString() }
 }
 
@@ -191,6 +208,12 @@ export async function signedEvent(
   key: CryptoKey,
 ): Promise<NumberedEvent> {
   if (event.type === 'status') return { seq, event: { ...event, job: await signedJob(event.job, record, key) } }
+  if (event.type === 'part') {
+    const { kind, sha256 } = event.part
+    const variant = kind === 'latents' ? 'latent' : 'video'
+    const { href: url } = await signed(event.part.url, { sha256, variant, index: event.block }, record, key, Date.now())
+    return { seq, event: { ...event, part: { ...event.part, url } } }
+  }
   if (event.type !== 'output') return { seq, event }
   return { seq, event: { ...event, output: await withSignature(event.output, record, key, Date.now()) } }
 }

@@ -10,6 +10,7 @@ import type { Warning } from '../../shared/effective.ts'
 import { isTerminal, type Job, type JobStatus } from '../../shared/job.ts'
 import { jobError } from '../../shared/problem.ts'
 import type { Env } from '../env.ts'
+import type { ProviderPreview } from '../providers/provider.ts'
 import { type Services, servicesOf } from '../services.ts'
 import { withTimeLimit } from '../time-limit.ts'
 import {
@@ -21,6 +22,7 @@ import {
   type Outcome,
   type OutputAnswer,
   type OutputSelection,
+  type StoredOutput,
   type Ticket,
   type Viewer,
 } from './contract.ts'
@@ -34,6 +36,7 @@ import {
   moveTo,
   newState,
   nextDueOf,
+  partOf,
   type State,
   signedEvent,
   signedJob,
@@ -62,6 +65,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #waiting = new Set<() => void>()
   #state: State | null
   #advancing = false
+  #shownStep: number | null = null
   #delivering = false
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -284,6 +288,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const job = jobOf(state)
     if (status === 'completed') for (const output of job.outputs) this.#events.append({ type: 'output', output })
     if (state.error !== null) this.#events.append({ type: 'error', error: state.error })
+    if (isTerminal(status)) this.#events.forgetPreviews()
     this.#events.append({ type: 'status', job })
     enqueue(this.#sql, state.ticket.record, status, Date.now())
     if (!isTerminal(status)) return
@@ -359,6 +364,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#wakeFollowers()
       },
       onProgress: (progress) => this.#progress(progress),
+      onPreview: (preview) => this.#preview(preview),
+      isTold: (index) => this.#state?.parts?.some((part) => part.index === index) ?? false,
+      onPart: (output) => this.#part(output),
       onWarnings: (warnings) => this.#warn(warnings),
       onOutcome: (outcome) => {
         this.#conclude(outcome)
@@ -373,6 +381,22 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       return
     state.progress = progress
     this.#events.append({ type: 'progress', ...progress, inference_source: 'in_cloud' })
+  }
+
+  #preview(preview: ProviderPreview): void {
+    const state = this.#state as State
+    if (isTerminal(state.status) || this.#shownStep === preview.step) return
+    // Two looks at one step are one; which, is not worth remembering beyond this machine.
+    this.#shownStep = preview.step
+    this.#events.append({ type: 'preview', ...preview })
+  }
+
+  #part(output: StoredOutput): void {
+    const state = this.#state as State
+    if (isTerminal(state.status)) return
+    state.parts = [...(state.parts ?? []), output]
+    this.#events.append({ type: 'part', block: output.index, part: partOf(state.ticket.record, output) })
+    this.#save()
   }
 
   #conclude(outcome: Outcome): void {

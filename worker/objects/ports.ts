@@ -16,14 +16,18 @@ import { macOf } from '../signed-url.ts'
 import { secretText } from '../standard-webhooks.ts'
 import { withTimeLimit } from '../time-limit.ts'
 import { assetUrl } from './asset-url.ts'
-import { accountOf, directoryOf, type EndpointSecrets, type JobRecord } from './contract.ts'
+import { accountOf, directoryOf, type EndpointSecrets, type JobRecord, type StoredOutput } from './contract.ts'
 import type { DeliveryPorts } from './deliveries.ts'
 import { type ExecutionPorts, storeTimeoutMs } from './execution.ts'
 import { storeOutputs } from './settlement.ts'
 
 const restMs = 10_000
 
-type Told = Pick<ExecutionPorts, 'save' | 'onStarted' | 'onProgress' | 'onWarnings' | 'onOutcome'>
+type Told = Pick<ExecutionPorts, 'save' | 'onStarted' | 'onProgress' | 'onPreview' | 'onWarnings' | 'onOutcome'> & {
+  /** Which outputs were told of already. */
+  readonly isTold: (index: number) => boolean
+  readonly onPart: (output: StoredOutput) => void
+}
 
 /** The ports of one job's execution. @param told where what happens is written down. */
 export function executionPorts(env: Env, record: JobRecord, told: Told): ExecutionPorts {
@@ -50,8 +54,8 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
         const envelope = await countersigned(env, envelopes[output.index], claims)
         return envelope === undefined ? output : { ...output, envelope }
       })
-      const told = receiptFor(record, model, outputs, receipt)
-      return { outputs: await Promise.all(vouched), receipt: told, gpuMs, expiresAt }
+      const whole = receiptFor(record, model, outputs, receipt)
+      return { outputs: await Promise.all(vouched), receipt: whole, gpuMs, expiresAt }
     },
     settle: async (result) => {
       const cost = costOf(catalog.model(record.effective.model), record.effective)
@@ -61,6 +65,20 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     release: async () => {
       const settled = await account.release(record.id)
       return settled === null ? null : { kind: 'completed', ...settled }
+    },
+    onParts: async (parts) => {
+      for (const { index, url, envelope } of parts.filter((part) => !told.isTold(part.index))) {
+        const one = { ...record.effective, n: 1 }
+        const [output] = await withTimeLimit(storeTimeoutMs, (signal) =>
+          storeOutputs([url], one, record.tenant, provider, env.BUCKET, signal),
+        )
+        if (output === undefined || index >= record.effective.n) continue
+        // Claimed before it is told of, so that it goes with the job whatever becomes of that.
+        await account.claim(record.id, output.key)
+        const claims = { tenant: record.tenant, expiresAt: Date.now() + settings.retentionMs }
+        const signed = output.variant === 'latent' ? await countersigned(env, envelope, claims) : undefined
+        told.onPart({ ...output, index, ...(signed === undefined ? {} : { envelope: signed }) })
+      }
     },
     rest: () => directoryOf(env).trip(record.provider, Date.now() + restMs),
   }

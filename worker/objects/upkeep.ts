@@ -4,6 +4,7 @@
  * Each may be done twice, and is done again where it got lost.
  */
 
+import { isTerminal } from '../../shared/job.ts'
 import type { Env } from '../env.ts'
 import { accountOf } from './contract.ts'
 import { shorten } from './event-log.ts'
@@ -22,12 +23,17 @@ export async function note(env: Env, state: State): Promise<boolean> {
 
 /** Gives stored bytes up when their time is over; the job stays as it is. True where the state changed. */
 export async function expire(env: Env, state: State, now: number): Promise<boolean> {
-  if (state.result === null || state.expired || now < state.result.expiresAt) return false
+  if (state.expired || !isSpent(state, now)) return false
   const { tenant, id } = state.ticket.record
   const orphans = await accountOf(env, tenant).dropObjects(id)
   if (orphans.length > 0) await env.BUCKET.delete(orphans)
   state.expired = true
   return true
+}
+
+/** A result whose time is over, or what was stored on the way to one that never came. */
+function isSpent({ result, parts = [], status }: State, now: number): boolean {
+  return result === null ? isTerminal(status) && parts.length > 0 : now >= result.expiresAt
 }
 
 /** Cuts the log down to its last word a day after the end. True where the state changed. */

@@ -95,7 +95,7 @@ function bodyOf({ baseUrl }: NodeOptions, { model, effective }: ProviderJob, att
     input: nodeInput(effective, baseUrl),
     ...(attempt.webhookUrl === null
       ? {}
-      : { webhook: attempt.webhookUrl, webhook_events_filter: ['start', 'logs', 'completed'] }),
+      : { webhook: attempt.webhookUrl, webhook_events_filter: ['start', 'output', 'logs', 'completed'] }),
   })
 }
 

@@ -22,6 +22,33 @@ const predictionSchema = v.object({
   created_at: v.fallback(v.nullish(v.string()), null),
   metrics: v.fallback(v.nullish(v.object({ predict_time: v.fallback(v.optional(v.number()), undefined) })), null),
   receipt: v.fallback(v.nullish(v.record(v.string(), v.unknown())), null),
+  /** What our own node shows while it runs. */
+  preview: v.fallback(
+    v.nullish(
+      v.object({
+        content_type: v.picklist(['image/jpeg', 'image/png', 'image/webp']),
+        data_base64: v.pipe(v.string(), v.maxLength(65_536), v.regex(/^[A-Za-z0-9+/]*={0,2}$/)),
+        frame_index: v.pipe(v.number(), v.integer(), v.minValue(0)),
+        step: v.pipe(v.number(), v.integer(), v.minValue(0)),
+      }),
+    ),
+    null,
+  ),
+  parts: v.fallback(
+    v.nullish(
+      v.pipe(
+        v.array(
+          v.object({
+            index: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3)),
+            url: v.string(),
+            envelope: v.optional(v.unknown()),
+          }),
+        ),
+        v.maxLength(4),
+      ),
+    ),
+    null,
+  ),
   /** What our own node says of its outputs. */
   output_metadata: v.fallback(v.nullish(v.object({ outputs: v.array(v.object({ envelope: v.unknown() })) })), null),
 })
@@ -80,9 +107,14 @@ export function statusOf(prediction: Prediction): ProviderStatus {
     case 'aborted':
       return { state: 'aborted' }
     default:
-      return { state: 'in_progress', progress: progressOf(prediction.logs ?? '') }
+      return { state: 'in_progress', progress: progressOf(prediction.logs ?? ''), ...shownOf(prediction) }
   }
 }
+
+const shownOf = ({ preview, parts }: Prediction) => ({
+  ...(preview == null ? {} : { preview }),
+  ...(parts == null || parts.length === 0 ? {} : { parts }),
+})
 
 const envelopesOf = ({ output_metadata: told }: Prediction) =>
   told == null ? {} : { envelopes: told.outputs.map(({ envelope }) => envelope ?? null) }

@@ -49,9 +49,30 @@ export type StartResult =
   | { readonly kind: 'refused'; readonly error: Refusal; readonly retryAfterMs?: number }
   | { readonly kind: 'unknown'; readonly cause: string }
 
+/** A look at a run: a small picture. */
+export interface ProviderPreview {
+  readonly content_type: string
+  readonly data_base64: string
+  readonly frame_index: number
+  readonly step: number
+}
+
+/** An output that is ready before the others, still with the provider. */
+export interface ProviderPart {
+  readonly index: number
+  readonly url: string
+  readonly envelope?: unknown
+}
+
 export type ProviderStatus =
   | { readonly state: 'queued' }
-  | { readonly state: 'in_progress'; readonly progress: Progress | null }
+  | {
+      readonly state: 'in_progress'
+      readonly progress: Progress | null
+      /** The newest look at it, and what is ready already, where the provider shows them. */
+      readonly preview?: ProviderPreview
+      readonly parts?: readonly ProviderPart[]
+    }
   | {
       readonly state: 'succeeded'
       readonly outputs: readonly string[]

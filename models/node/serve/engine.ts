@@ -14,12 +14,13 @@ import type { PixelVideo } from '../video-file.ts'
 import type { ServedModel } from './catalog.ts'
 import { type Clock, timestamp } from './clock.ts'
 import { type Encoder, encoder } from './encoder.ts'
-import { type FileStore, hour, type StoredFile } from './files.ts'
+import { type FileStore, fileIdOf, hour, type StoredFile } from './files.ts'
 import type { Job } from './inputs.ts'
 import { envelopeOf, latentBytes } from './latent-file.ts'
 import { contentTypes, type MadeFormat, requireFormat } from './outputs.ts'
-import type { OutputFacts, OutputMetadata } from './prediction.ts'
+import type { OutputFacts } from './prediction.ts'
 import type { Execute, Report } from './predictions.ts'
+import { previewer } from './previews.ts'
 
 export interface EngineOptions {
   readonly backend: Backend
@@ -49,10 +50,26 @@ export function engine(options: EngineOptions): Engine {
       report.line(`seed ${job.request.seed}`)
       const running = await runnerOf(job.model, slot)
       const made: Made[] = []
-      for (const request of requestsOf(job.request)) {
-        made.push(await make({ running, encoding, job, request, signal, report, before: made.length }))
+      const facts: OutputFacts[] = []
+      const { files, clock } = options
+      const published = (each: Made, index: number) => publish(each, index, job, origin, options)
+      try {
+        for (const request of requestsOf(job.request)) {
+          const each = await make({ running, encoding, job, request, signal, report, clock, before: made.length })
+          made.push(each)
+          facts.push(published(each, facts.length))
+          if (made.length < job.request.n) report.part(facts.at(-1) as OutputFacts)
+        }
+      } catch (error) {
+        // Nothing stays of a prediction that has not come to its end.
+        for (const { url } of facts) files.remove(fileIdOf(url) ?? '')
+        throw error
       }
-      return publish(made, job, origin, options)
+      const kept = made.flatMap((each, index) => {
+        const latents = keptOf(each, job)
+        return latents === undefined ? [] : [published(latents, index)]
+      })
+      return { outputs: [...facts, ...kept], receipt: await receipt(job, options.backend, facts) }
     },
     embed: async (model, slot, texts) => (await runnerOf(model, slot)).embed(texts),
     [Symbol.asyncDispose]: async () => {
@@ -85,6 +102,7 @@ interface Making {
   readonly request: EffectiveRequest
   readonly signal: AbortSignal
   readonly report: Report
+  readonly clock: Clock
   /** Outputs made before this one, for the progress of all. */
   readonly before: number
 }
@@ -113,12 +131,15 @@ async function denoise(making: Making): Promise<{ latents: Latents; kept?: Laten
   return { latents: await denoisePart(making, rest), kept }
 }
 
-async function denoisePart({ running, job, request, signal, report, before }: Making, part: Split): Promise<Latents> {
+async function denoisePart(making: Making, part: Split): Promise<Latents> {
+  const { running, job, request, signal, report, before, clock } = making
   const [start, perOutput] = [job.split.from?.step ?? 0, stepsOf(job.split, request)]
   const begins = part.from?.step ?? 0
   const [done, all] = [before * perOutput - start, job.request.n * perOutput]
   if (all > 0 && begins === start) report.step(done + begins, all)
-  const events = running.denoise(request, signal, part)
+  const { preview } = running
+  const watch = preview === undefined ? undefined : previewer({ request, preview, clock }, report.preview)
+  const events = running.denoise(request, signal, part, watch)
   for (;;) {
     const { done: ended, value } = await events.next()
     if (ended) return value
@@ -135,24 +156,12 @@ function blank({ num_frames: frames, height, width, fps }: EffectiveRequest): Pi
   return { frames, height, width, fps, pixels: new Uint8Array(frames * height * width * 3) }
 }
 
-/** Stores the outputs; nothing is stored of a prediction that has not come to its end. */
-async function publish(
-  made: readonly Made[],
-  job: Job,
-  origin: string,
-  { backend, files, clock }: EngineOptions,
-): Promise<OutputMetadata> {
-  const now = clock.now()
-  const facts = (each: Made, index: number) => {
-    const { request, format, bytes } = each
-    const name = `${request.model}-${request.seed}.${extensions[format]}`
-    const file = files.add({ name, contentType: contentTypes[format], bytes, lifetime: hour })
-    return factsOf(each, index, job, file, files.downloadUrl(origin, file), now)
-  }
-  const outputs = made.map(facts)
-  const kept = made.map((each, index) => ({ latents: keptOf(each, job), index })).filter(({ latents }) => latents)
-  const all = [...outputs, ...kept.map(({ latents, index }) => facts(latents as Made, index))]
-  return { outputs: all, receipt: await receipt(job, backend, outputs) }
+/** Stores an output as a file and tells what it is. */
+function publish(made: Made, index: number, job: Job, origin: string, { files, clock }: EngineOptions): OutputFacts {
+  const { request, format, bytes } = made
+  const name = `${request.model}-${request.seed}.${extensions[format]}`
+  const file = files.add({ name, contentType: contentTypes[format], bytes, lifetime: hour })
+  return factsOf(made, index, job, file, files.downloadUrl(origin, file), clock.now())
 }
 
 /** The latents kept on the way as an output of their own. */

@@ -10,6 +10,7 @@ import type { Receipt } from '../../../shared/receipt.ts'
 import type { LatentEnvelope } from '../../../shared/request.ts'
 import { timestamp } from './clock.ts'
 import type { Job } from './inputs.ts'
+import type { PreviewPicture } from './previews.ts'
 
 export type Status = 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled'
 
@@ -73,6 +74,9 @@ export interface PredictionState {
   readonly status: Status
   readonly logs: string
   readonly outputs?: OutputMetadata
+  readonly preview?: PreviewPicture
+  /** Outputs that are ready while others are made. */
+  readonly parts?: readonly OutputFacts[]
   readonly failure?: Failure
   readonly startedAt?: number
   readonly completedAt?: number
@@ -85,7 +89,8 @@ export interface Prediction {
   readonly watchers: Set<(change: Change) => void>
 }
 
-export const terminal = ({ state }: Prediction): boolean => state.status !== 'starting' && state.status !== 'processing'
+export const terminal = ({ state }: Pick<Prediction, 'state'>): boolean =>
+  state.status !== 'starting' && state.status !== 'processing'
 
 /** Logs are for reading along, not an archive. */
 const logLimit = 64 * 1024
@@ -106,7 +111,7 @@ export function log(prediction: Prediction, text: string): void {
 }
 
 /**
- * The prediction as Replicate shows it, with `error_code`, `receipt` and `output_metadata` added. An error begins with
+ * The prediction as Replicate shows it, with `error_code`, `receipt`, `output_metadata`, `preview` and `parts` added. An error begins with
  * its code, since Replicate's clients show nothing else.
  */
 export function predictionObject({ order, state }: Prediction) {
@@ -122,6 +127,9 @@ export function predictionObject({ order, state }: Prediction) {
     logs: state.logs,
     output: urls === undefined ? null : urls.length === 1 ? (urls[0] as string) : urls,
     output_metadata: state.outputs ?? null,
+    // While it runs: the newest look at it, and what is ready already.
+    preview: terminal({ state }) ? null : (state.preview ?? null),
+    parts: state.parts ?? [],
     receipt: state.outputs?.receipt ?? null,
     data_removed: false,
     error: state.failure === undefined ? null : `${state.failure.code}: ${state.failure.message}`,

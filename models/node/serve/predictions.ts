@@ -15,11 +15,13 @@ import {
   change,
   type Failure,
   log,
+  type OutputFacts,
   type OutputMetadata,
   type Prediction,
   type PredictionOrder,
   terminal,
 } from './prediction.ts'
+import type { PreviewPicture } from './previews.ts'
 import { progressLine } from './progress.ts'
 import type { Slots, Ticket } from './slots.ts'
 
@@ -28,6 +30,9 @@ export interface Report {
   /** A line without its newline. */
   readonly line: (text: string) => void
   readonly step: (step: number, steps: number) => void
+  readonly preview: (picture: PreviewPicture) => void
+  /** An output that is ready before the others. */
+  readonly part: (output: OutputFacts) => void
 }
 
 /** Runs a prediction in a slot; checks the signal between steps and throws when it is aborted. */
@@ -201,6 +206,8 @@ function reportTo(prediction: Prediction, clock: Clock): Report {
   return {
     line: (text) => log(prediction, `${text}\n`),
     step: (step, steps) => log(prediction, progressLine(step, steps, clock.now() - began)),
+    preview: (preview) => change(prediction, { preview }, 'logs'),
+    part: (output) => change(prediction, { parts: [...(prediction.state.parts ?? []), output] }, 'output'),
   }
 }
 

@@ -88,9 +88,9 @@ export function predictionRoutes(options: PredictionRouteOptions): Hono {
 
 const originOf = ({ req }: Context): string => new URL(req.url).origin
 
-/** A row of a list: without the logs, which may be long. */
+/** A row of a list: without what may be long. */
 function summary(prediction: Prediction) {
-  const { logs: _, ...rest } = predictionObject(prediction)
+  const { logs: _, preview: __, ...rest } = predictionObject(prediction)
   return rest
 }
 

@@ -63,7 +63,8 @@ export function sendWebhooks(prediction: Prediction, options: WebhookOptions): v
   let cancelPaced: (() => void) | undefined
   const send = (waits: readonly number[]) => {
     sentAt = clock.now()
-    const body = JSON.stringify(predictionObject(prediction))
+    // A hook says that something happened; pictures are for those who ask.
+    const body = JSON.stringify({ ...predictionObject(prediction), preview: null })
     lane = lane.then(() => deliver(webhook.url, body, waits, options))
   }
   const watcher = (what: Change) => {
