@@ -30,7 +30,8 @@ export function convolution3d(name: string, x: Value, out: number, size: number,
   return scope(name, () => {
     const channels = op.at(x.shape, 1)
     const weight = kernel([out, channels, size, size, size])
-    const taps = op.split(weight, size, 2).map((tap) => op.reshape(tap, [out, channels, size, size]))
+    // A gather gives a tap as it is; a slice would be reshaped, one more copy of all weights when a session is made.
+    const taps = Array.from({ length: size }, (_, tap) => op.gather(weight, op.constant(Int32Array.of(tap), []), 2))
     const moved = neighboursInTime(x, size, options) //                                   kt × [B·F, C, H, W]
     const parts = taps.map((tap, index) => sameSize(op.at(moved, index), tap, size))
     return op.add(
