@@ -36,7 +36,7 @@ const families = [
   {
     id: 'toy-wan',
     files: [
-      ['wan.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
+      ['wan-dmd.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
       ['taew2_1.safetensors', toyTaehv, { dtype: 'F32' }],
     ],
     size: '48x32',
@@ -48,9 +48,20 @@ const families = [
     size: '64x32',
     frames: 9,
   },
+  {
+    id: 'toy-base',
+    files: [
+      ['wan2.1_t2v.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
+      ['taew2_1.safetensors', toyTaehv, { dtype: 'F32' }],
+    ],
+    size: '32x32',
+    frames: 5,
+    dials: ['--steps', '4', '--guidance', '3', '--negative', 'rain'],
+  },
 ] as const
 
-describe.each(families)('a model imported as $id', ({ id, files, size, frames }) => {
+describe.each(families)('a model imported as $id', ({ id, files, size, frames, ...more }) => {
+  const dials = 'dials' in more ? more.dials : []
   const run = (...words: readonly string[]) => main(words)
   let [said, emitted] = ['', '']
   beforeEach(() => {
@@ -82,7 +93,7 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames })
   it('makes the same video twice of one seed, and another of another', async () => {
     const make = async (seed: string, name: string) => {
       const path = join(folder, name)
-      const words = ['a red fox runs over the sea', '--model', id, '--size', size, '--frames', String(frames)]
+      const words = ['a red fox runs over the sea', '--model', id, '--size', size, '--frames', String(frames), ...dials]
       expect([await run('generate', ...words, '--seed', seed, '-o', path), said]).toEqual([0, expect.any(String)])
       return readFile(path)
     }

@@ -6,10 +6,16 @@
  * embeddings, so it may be encoded here, elsewhere, or have been kept. Knows no file system.
  */
 
-import { type DistilledPlan, type DistilledStep, distilledSteps, predictionOf } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
 import { gaussian } from '../../shared/random.ts'
+import {
+  guidanceOf,
+  predictionOf,
+  type ReleasedPlan,
+  type ReleasedStep,
+  releasedSteps,
+} from '../../shared/released-plans.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { trace, type Value } from '../graph/graph.ts'
 import { encode } from '../onnx/encode.ts'
@@ -66,7 +72,7 @@ export interface CheckpointModel {
   readonly denoiser: CheckpointPart<DenoiserKind>
   readonly decoder: CheckpointPart<DecoderKind>
   readonly text: TextSource
-  readonly plan: DistilledPlan
+  readonly plan: ReleasedPlan
 }
 
 type Event = Unnumbered<FramesEvent>
@@ -114,12 +120,21 @@ async function* run(context: Run): AsyncGenerator<Event, void> {
 async function* firstHalf(context: Run, split: Split): AsyncGenerator<Event, Latents> {
   const { model, request, backend } = context
   const shape = checkpointShape(model, request)
-  const text = await model.text(request.prompt, textLimitOf(model), backend)
-  if (text.truncated) {
-    const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
+  const texts: PromptEmbeddings[] = []
+  for (const [index, words] of textsOf(model, request).entries()) {
+    const text = await model.text(words, textLimitOf(model), backend)
+    texts.push(text)
+    if (!text.truncated) continue
+    const which = index === 0 ? 'prompt' : 'negative prompt'
+    const message = `the ${which} is longer than the ${text.count} tokens that the model reads; its end is left out`
     yield { type: 'warning', code: 'prompt_truncated', message }
   }
-  return yield* denoise(context, shape, text, split)
+  return yield* denoise(context, shape, texts, split)
+}
+
+/** The prompt, and with guidance what to keep away from. */
+function textsOf({ plan }: CheckpointModel, { prompt, negative_prompt, guidance_scale }: EffectiveRequest): string[] {
+  return guidanceOf(plan) === undefined || guidance_scale === 1 ? [prompt] : [prompt, negative_prompt]
 }
 
 const textLimitOf = ({ denoiser: { kind, config } }: CheckpointModel): number =>
@@ -150,23 +165,25 @@ export function checkpointShape({ denoiser }: CheckpointModel, request: Effectiv
 
 /** The step graph of a denoiser at one shape. */
 export function checkpointStep({ kind, config }: Pick<CheckpointPart<DenoiserKind>, 'kind' | 'config'>, on: Denoising) {
-  return sampledStep(1, on.shape, (latents) => denoisers[kind].predict(config as never, latents, on))
+  return sampledStep(on.batch, on.shape, (latents, repeated) =>
+    denoisers[kind].predict(config as never, latents, repeated, on),
+  )
 }
 
 async function* denoise(
   { model, request, signal, sessions }: Run,
   shape: LatentShape,
-  text: PromptEmbeddings,
+  texts: readonly PromptEmbeddings[],
   split: Split,
 ): AsyncGenerator<Event, Latents> {
   const { denoiser, plan } = model
   const family = denoisers[denoiser.kind]
-  const on: Denoising = { shape, fps: request.fps, ...family.textShape(denoiser.config as never, text) }
+  const on: Denoising = { shape, fps: request.fps, ...textShape(denoiser, texts) }
   const key = `step ${JSON.stringify(on)}`
   const session = await sessions.get(key, async () =>
     sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
   )
-  const steps = stepsOf(plan)
+  const steps = stepsOf(plan, request)
   const { start, stop } = rangeOf(steps, split)
   if (split.from !== undefined) requireFit(split.from.data, shape)
   const size = shape.channels * shape.frames * shape.height * shape.width
@@ -175,7 +192,7 @@ async function* denoise(
     shape: [1, shape.channels, shape.frames, shape.height, shape.width],
     data,
   })
-  const conditions = family.conditions(text, on)
+  const conditions = family.conditions(texts, on)
   const silence = new Float32Array(size)
   let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
   let previous: Float32Array = silence
@@ -187,7 +204,7 @@ async function* denoise(
       latents: tensor(latents),
       previous: tensor(previous),
       noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
-      row: rowFeed(predictionOf(plan), step, 1),
+      row: rowFeed(predictionOf(plan), step, request.guidance_scale),
       time: family.time(denoiser.config as never, step.timestep),
     })
     latents = outputs.next?.data as Float32Array
@@ -198,6 +215,15 @@ async function* denoise(
     yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }
   }
   return { data: latents, shape, step: stop, steps: steps.length }
+}
+
+/** Rows and batch of the graph for some texts: as many rows as the longest takes. */
+export function textShape(
+  { kind, config }: Pick<CheckpointPart<DenoiserKind>, 'kind' | 'config'>,
+  texts: readonly Pick<PromptEmbeddings, 'count'>[],
+): Pick<Denoising, 'rows' | 'batch'> {
+  const longest = Math.max(...texts.map(({ count }) => count))
+  return { rows: denoisers[kind].rows(config as never, longest), batch: texts.length === 2 ? 2 : 1 }
 }
 
 /** A step on the smallest clip with drawn numbers, as a device is tried with. */
@@ -212,12 +238,12 @@ export async function checkpointProbe({ denoiser }: Pick<CheckpointModel, 'denoi
   const shape = { channels: config.channels, frames: 1, height: 4, width: 4 }
   const [count, width, size] = [8, config.textWidth, config.channels * 16]
   const text = { data: gaussian(1, 101, 0, count * width), count, width, truncated: false }
-  const on: Denoising = { shape, fps: family.defaultFps, ...family.textShape(config as never, text) }
+  const on: Denoising = { shape, fps: family.defaultFps, ...textShape(denoiser, [text]) }
   const latents = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: [1, config.channels, 1, 4, 4], data })
   return {
     source: sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
     feeds: {
-      ...family.conditions(text, on),
+      ...family.conditions([text], on),
       latents: latents(gaussian(1, 100, 0, size)),
       previous: latents(new Float32Array(size)),
       noise: latents(new Float32Array(size)),
@@ -234,9 +260,12 @@ export const probeRow: HostTensor = {
   data: Float32Array.of(0.7, -0.7, 1, 0.5, 0.5, 0, 0),
 }
 
-/** The rows of a plan of one pass. */
-export function stepsOf(plan: DistilledPlan): readonly DistilledStep[] {
-  const [only, ...more] = distilledSteps(plan)
+/** The rows of a plan of one pass; how many a request may say where the plan leaves it open. */
+export function stepsOf(
+  plan: ReleasedPlan,
+  request?: Pick<EffectiveRequest, 'num_inference_steps'>,
+): readonly ReleasedStep[] {
+  const [only, ...more] = releasedSteps(plan, request?.num_inference_steps)
   if (only === undefined || more.length > 0)
     throw new GenerationError(
       'unsupported_capability',

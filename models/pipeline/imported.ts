@@ -5,9 +5,9 @@
  * configuration that does not belong to the weights asks for tensors of other shapes, and is refused with the session.
  */
 
-import { distilledPlans } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
+import { guidanceOf, releasedPlans } from '../../shared/released-plans.ts'
 import type { ImportedFile, ImportedManifest, ImportedPart } from '../weights/manifest.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
@@ -33,7 +33,7 @@ export function fittedModel(manifest: ImportedManifest, load: LoadPart, text: Te
     denoiser: importedPart<DenoiserKind>(required(id, 'denoiser', parts.denoiser), load),
     decoder: importedPart<DecoderKind>(required(id, 'decoder', parts.decoder), load),
     text,
-    plan: distilledPlans[required(id, 'plan', plan)],
+    plan: releasedPlans[required(id, 'plan', plan)],
   }
   requireFit(model)
   return { model, card: requestCard(model, manifest) }
@@ -76,7 +76,7 @@ function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
 /** Limits and defaults of requests. */
 function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest: ImportedManifest): ModelCard {
   const { strides, sizeMultiple, defaultFps } = denoisers[denoiser.kind]
-  const steps = stepsOf(plan).length
+  const [steps, guidance] = [stepsOf(plan).length, guidanceOf(plan)]
   const [first] = manifest.parts.denoiser?.files ?? []
   const [second] = manifest.parts.decoder?.files ?? []
   const reference = (file: ImportedFile | undefined) => ({
@@ -111,8 +111,11 @@ function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest:
         max_pixels: 1280 * 720,
         default: '416x256',
       },
-      num_inference_steps: { values: [steps], min: steps, max: steps, default: steps },
-      guidance_scale: { min: 1, max: 1, default: 1 },
+      num_inference_steps:
+        guidance === undefined
+          ? { values: [steps], min: steps, max: steps, default: steps }
+          : { min: 1, max: 100, default: steps },
+      guidance_scale: { min: 1, max: guidance === undefined ? 1 : 20, default: guidance ?? 1 },
       sampler: 'ddim',
     },
     cost: modelCost(checkpointGraphs({ denoiser, decoder, plan })),

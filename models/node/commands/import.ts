@@ -5,8 +5,8 @@
  */
 
 import { basename } from 'node:path'
-import { type DistilledPlanName, distilledPlans } from '../../../shared/distilled.ts'
 import { GenerationError } from '../../../shared/errors.ts'
+import { type ReleasedPlanName, releasedPlans } from '../../../shared/released-plans.ts'
 import { type Precision, precisions } from '../../weights/conversion.ts'
 import { licenses } from '../../weights/licenses.ts'
 import type { ImportedManifest } from '../../weights/manifest.ts'
@@ -130,9 +130,9 @@ function precisionOf(name: string): Precision {
   return precision
 }
 
-function planOf(name: string | undefined): DistilledPlanName | undefined {
-  if (name === undefined || Object.hasOwn(distilledPlans, name)) return name as DistilledPlanName | undefined
-  const allowed = Object.keys(distilledPlans).join(', ')
+function planOf(name: string | undefined): ReleasedPlanName | undefined {
+  if (name === undefined || Object.hasOwn(releasedPlans, name)) return name as ReleasedPlanName | undefined
+  const allowed = Object.keys(releasedPlans).join(', ')
   throw new GenerationError('invalid_parameter', `--plan: got ${name}, allowed are ${allowed}`)
 }
 
