@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { main } from '../models/node/cli.ts'
 import { readManifest } from '../models/weights/manifest.ts'
 import { type RandomParts, writeRandomCheckpoint } from './checkpoints/random.ts'
-import { toyTokenizer } from './checkpoints/tokenizer.ts'
+import { toySpiece, toyTokenizer } from './checkpoints/tokenizer.ts'
 import { toyLtx, toyLtxMetadata, toyT5, toyTaehv, toyWan } from './checkpoints/toys.ts'
 
 let folder = ''
@@ -15,7 +15,10 @@ const before = process.env.ZOETROPE_MODELS
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'imported-'))
   process.env.ZOETROPE_MODELS = join(folder, 'models')
-  await encoder('text_encoder')
+  await encoder('text_encoder', (to) =>
+    writeFile(join(to, 'tokenizer.json'), JSON.stringify(toyTokenizer({ bytes: true }))),
+  )
+  await encoder('other/text_encoder', (to) => writeFile(join(to, 'spiece.model'), toySpiece({ bytes: true })))
 })
 afterAll(async () => {
   process.env.ZOETROPE_MODELS = before
@@ -24,11 +27,11 @@ afterAll(async () => {
 })
 
 /** A text encoder as diffusers lays it out: weights in one folder, the tokenizer in another. */
-async function encoder(name: string): Promise<void> {
-  await mkdir(join(folder, name), { recursive: true })
-  await mkdir(join(folder, 'tokenizer'), { recursive: true })
+async function encoder(name: string, tokenizer: (folder: string) => Promise<void>): Promise<void> {
+  const beside = join(folder, name, '..', 'tokenizer')
+  for (const each of [join(folder, name), beside]) await mkdir(each, { recursive: true })
   await writeRandomCheckpoint(join(folder, name, 'model.safetensors'), toyT5)
-  await writeFile(join(folder, 'tokenizer', 'tokenizer.json'), JSON.stringify(toyTokenizer({ bytes: true })))
+  await tokenizer(beside)
 }
 
 const wan: RandomParts = toyWan
@@ -56,12 +59,13 @@ const families = [
     ],
     size: '32x32',
     frames: 5,
+    encoder: 'other/text_encoder',
     dials: ['--steps', '4', '--guidance', '3', '--negative', 'rain'],
   },
 ] as const
 
 describe.each(families)('a model imported as $id', ({ id, files, size, frames, ...more }) => {
-  const dials = 'dials' in more ? more.dials : []
+  const [dials, encoding] = 'dials' in more ? [more.dials, more.encoder] : [[], 'text_encoder']
   const run = (...words: readonly string[]) => main(words)
   let [said, emitted] = ['', '']
   beforeEach(() => {
@@ -84,7 +88,7 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames, .
       await writeRandomCheckpoint(join(folder, name), parts, options)
       expect(await run('import', join(folder, name), '--as', id, '--precision', 'q8')).toBe(0)
     }
-    expect(await run('import', join(folder, 'text_encoder'), '--as', id, '--precision', 'f16')).toBe(0)
+    expect(await run('import', join(folder, encoding), '--as', id, '--precision', 'f16')).toBe(0)
     const manifest = readManifest(JSON.parse(await readFile(join(folder, 'models', id, 'manifest.json'), 'utf8')))
     expect(Object.keys(manifest.parts).sort()).toEqual(['decoder', 'denoiser', 'textEncoder'])
     expect(manifest.tokenizer?.file).toBe('tokenizer.json')

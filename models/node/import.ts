@@ -13,6 +13,7 @@ import { basename, dirname, join } from 'node:path'
 import { GenerationError } from '../../shared/errors.ts'
 import type { ReleasedPlanName } from '../../shared/released-plans.ts'
 import { sizeOf } from '../graph/graph.ts'
+import { readSpiece } from '../text/spiece.ts'
 import { bytesOf, conversionsOf, type Precision, type TensorConversion } from '../weights/conversion.ts'
 import { licenses } from '../weights/licenses.ts'
 import { type ImportedFile, type ImportedManifest, type ImportedPart, readManifest } from '../weights/manifest.ts'
@@ -102,7 +103,7 @@ async function additions(
   const tokenizer = slot === 'textEncoder' ? await tokenizerBeside(source) : undefined
   if (tokenizer === undefined) return {}
   const path = join(folder, id, 'tokenizer.json')
-  await copyFile(tokenizer, path)
+  await writeAtomically(path, tokenizer)
   return { tokenizer: await hashed(path) }
 }
 
@@ -118,12 +119,17 @@ export function guessedPlan(kind: PartKind, path: string): ReleasedPlanName {
   return /fastwan|(^|[^a-z])dmd/i.test(name) ? 'fastwan-dmd' : 'wan2.1-base'
 }
 
-/** tokenizer.json in the encoder's folder, or in the folder of tokenizers beside it. */
+/** A tokenizer.json: the one in the encoder's folder or in the folder of tokenizers beside it, or made of a spiece.model there. */
 async function tokenizerBeside(encoder: string): Promise<string | undefined> {
   const folder = dirname(encoder)
-  for (const path of [join(folder, 'tokenizer.json'), join(folder, '..', 'tokenizer', 'tokenizer.json')]) {
-    const found = await stat(path).catch(() => undefined)
-    if (found?.isFile()) return path
+  const places = [folder, join(folder, '..', 'tokenizer')]
+  for (const place of places) {
+    const json = await readFile(join(place, 'tokenizer.json'), 'utf8').catch(() => undefined)
+    if (json !== undefined) return json
+  }
+  for (const place of places) {
+    const model = await readFile(join(place, 'spiece.model')).catch(() => undefined)
+    if (model !== undefined) return JSON.stringify(readSpiece(model))
   }
   return undefined
 }

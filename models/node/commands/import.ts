@@ -108,7 +108,7 @@ function missingSlots(manifest: ImportedManifest | undefined, plans: readonly { 
   }
   const missing = Object.entries(wanted).flatMap(([slot, title]) => (held.has(slot) ? [] : [title]))
   const mute = manifest?.parts.textEncoder !== undefined && manifest.tokenizer === undefined
-  return mute ? [...missing, 'a tokenizer.json beside its text encoder'] : missing
+  return mute ? [...missing, 'a tokenizer.json or spiece.model beside its text encoder'] : missing
 }
 
 const summaryOf = ({ part, parameters, bytes, inPlace }: PartPlan) => ({
