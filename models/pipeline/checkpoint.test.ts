@@ -3,7 +3,7 @@ import type { EffectiveRequest } from '../../shared/generation.ts'
 import { gaussian } from '../../shared/random.ts'
 import { releasedPlans } from '../../shared/released-plans.ts'
 import { drawnParameters } from '../../test/checkpoints/random.ts'
-import { toyLtx, toyTaehv, toyWan } from '../../test/checkpoints/toys.ts'
+import { toyLtx, toyTaehv, toyUpscaler, toyWan } from '../../test/checkpoints/toys.ts'
 import { nodeBackend } from '../node/backend.ts'
 import { type PartConfigs, partGraph } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
@@ -131,5 +131,38 @@ describe.each(Object.entries(base))('a model that was not distilled, by %s', (_,
 
   it('takes as many steps as asked for', async () => {
     expect((await ask({ num_inference_steps: 3 })).steps).toBe(3)
+  })
+})
+
+describe('a plan of two passes', () => {
+  const { denoiser, decoder, text } = base['ltx-base']
+  const upscaler = partOf('ltx-upscaler', toyUpscaler['ltx-upscaler'] as PartConfigs['ltx-upscaler'])
+  const plan = releasedPlans['ltx-0.9.8-distilled-two-pass']
+  const twice: CheckpointModel = { id: 'twice', denoiser, decoder, text, plan, upscaler }
+  const twiceRunner = checkpointRunner(twice, nodeBackend({ threads: 1 }))
+  afterAll(() => twiceRunner[Symbol.asyncDispose]())
+  const asked = { ...request, width: 96, height: 64, num_inference_steps: 10 }
+
+  it('begins at two thirds of the side, doubles it and shows the size asked for', async () => {
+    const first = await latentsOf(twiceRunner.denoise(asked, signal, { until: 7 }))
+    expect([first.shape.height, first.shape.width, first.steps]).toEqual([1, 2, 10])
+    const whole = await latentsOf(twiceRunner.denoise(asked, signal))
+    expect([whole.shape.height, whole.shape.width]).toEqual([2, 4])
+    const parts = await pixelsOf(twiceRunner.decode(asked, whole, signal))
+    expect(Buffer.concat(parts).length).toBe(9 * 64 * 96 * 3)
+  })
+
+  it.each([3, 7, 8])('cut after %i rows does what it does in one', async (cut) => {
+    const whole = await latentsOf(twiceRunner.denoise(asked, signal))
+    const { data, step } = await latentsOf(twiceRunner.denoise(asked, signal, { until: cut }))
+    const rest = await latentsOf(twiceRunner.denoise(asked, signal, { from: { data, step } }))
+    expect(rest.data).toEqual(whole.data)
+    expect(rest.shape).toEqual(whole.shape)
+  })
+
+  it('says what it lacks', async () => {
+    const mute = checkpointRunner({ ...twice, upscaler: undefined }, nodeBackend({ threads: 1 }))
+    await expect(latentsOf(mute.denoise(asked, signal))).rejects.toThrow('import an upscaler --as twice')
+    await mute[Symbol.asyncDispose]()
   })
 })

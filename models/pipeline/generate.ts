@@ -34,7 +34,7 @@ type Event = FramesEvent
 export type Unnumbered<T> = T extends unknown ? Omit<T, 'seq'> : never
 
 /** Uses of a seed: each draws from a stream of its own. */
-export const streams = { initial: 0, sampling: 1, decoding: 2 } as const
+export const streams = { initial: 0, sampling: 1, decoding: 2, passes: 3 } as const
 
 /** What running a request needs besides the model: a place to run, and the sessions loaded so far. */
 export interface Runner extends AsyncDisposable {

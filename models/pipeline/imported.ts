@@ -7,7 +7,7 @@
 
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
-import { guidanceOf, releasedPlans } from '../../shared/released-plans.ts'
+import { guidanceOf, releasedPlans, releasedSteps } from '../../shared/released-plans.ts'
 import type { ImportedFile, ImportedManifest, ImportedPart } from '../weights/manifest.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
@@ -27,16 +27,25 @@ export interface FittedModel {
 
 /** @throws GenerationError model_format for a part that is missing, latent_mismatch for parts that do not fit. */
 export function fittedModel(manifest: ImportedManifest, load: LoadPart, text: TextSource): FittedModel {
-  const { id, parts, plan } = manifest
+  const { id, parts } = manifest
   const model: CheckpointModel = {
     id,
     denoiser: importedPart<DenoiserKind>(required(id, 'denoiser', parts.denoiser), load),
     decoder: importedPart<DecoderKind>(required(id, 'decoder', parts.decoder), load),
     text,
-    plan: releasedPlans[required(id, 'plan', plan)],
+    ...passes(manifest, load),
   }
   requireFit(model)
   return { model, card: requestCard(model, manifest) }
+}
+
+/** A model's plan; with an upscaler, the one of two passes where there is one. @throws GenerationError model_format */
+function passes({ id, parts: { upscaler }, plan }: ImportedManifest, load: LoadPart) {
+  const named = required(id, 'plan', plan)
+  const twice = upscaler !== undefined && named === 'ltx-0.9.8-distilled' ? 'ltx-0.9.8-distilled-two-pass' : named
+  const wanted = releasedSteps(releasedPlans[twice]).length > 1
+  const part = wanted ? importedPart<'ltx-upscaler'>(required(id, 'upscaler', upscaler), load) : undefined
+  return { plan: releasedPlans[twice], ...(part === undefined ? {} : { upscaler: part }) }
 }
 
 /** A part of a manifest as the pipeline takes it. */
@@ -52,10 +61,10 @@ export function required<T>(id: string, slot: string, held: T | undefined): T {
 
 /** The files of a model's parts, in their order; one hash over theirs is the model's. */
 export const partFiles = ({ parts }: ImportedManifest): ImportedFile[] =>
-  [parts.denoiser, parts.textEncoder, parts.decoder].flatMap((part) => part?.files ?? [])
+  [parts.denoiser, parts.textEncoder, parts.decoder, parts.upscaler].flatMap((part) => part?.files ?? [])
 
 /** Parts of different families do not fit each other, which shapes would show only in the middle of a run. */
-function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
+function requireFit({ id, denoiser, decoder, upscaler, plan }: CheckpointModel): void {
   const pairs: Readonly<Record<DenoiserKind, DecoderKind>> = {
     'wan-dit': 'taehv-decoder',
     'ltx-dit': 'ltx-vae-decoder',
@@ -68,6 +77,10 @@ function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
       'latent_mismatch',
       `${id}: got a ${got}, allowed is a ${wanted} of ${channels}; import it`,
     )
+  }
+  if (upscaler !== undefined && upscaler.config.channels !== channels) {
+    const got = `an upscaler of ${upscaler.config.channels} channels`
+    throw new GenerationError('latent_mismatch', `${id}: got ${got}, allowed is one of ${channels}; import it`)
   }
   if (plan.prediction !== 'flow')
     throw new GenerationError('model_format', `${id}: its plan predicts ${plan.prediction}, ${denoiser.kind} flow`)

@@ -45,6 +45,7 @@ export const importedManifestSchema = v.strictObject({
     denoiser: v.optional(partSchema),
     textEncoder: v.optional(partSchema),
     decoder: v.optional(partSchema),
+    upscaler: v.optional(partSchema),
     motion: v.optional(partSchema),
   }),
   tokenizer: v.optional(fileSchema),
