@@ -7,7 +7,13 @@
 
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
-import { guidanceOf, releasedPlans, releasedSteps } from '../../shared/released-plans.ts'
+import {
+  guidanceOf,
+  type ReleasedPlan,
+  type ReleasedPlanName,
+  releasedPlans,
+  releasedSteps,
+} from '../../shared/released-plans.ts'
 import type { ImportedFile, ImportedManifest, ImportedPart } from '../weights/manifest.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
@@ -41,11 +47,16 @@ export function fittedModel(manifest: ImportedManifest, load: LoadPart, text: Te
 
 /** A model's plan; with an upscaler, the one of two passes where there is one. @throws GenerationError model_format */
 function passes({ id, parts: { upscaler }, plan }: ImportedManifest, load: LoadPart) {
-  const named = required(id, 'plan', plan)
-  const twice = upscaler !== undefined && named === 'ltx-0.9.8-distilled' ? 'ltx-0.9.8-distilled-two-pass' : named
-  const wanted = releasedSteps(releasedPlans[twice]).length > 1
+  const taken = planTaken(required(id, 'plan', plan), upscaler)
+  const wanted = releasedSteps(taken).length > 1
   const part = wanted ? importedPart<'ltx-upscaler'>(required(id, 'upscaler', upscaler), load) : undefined
-  return { plan: releasedPlans[twice], ...(part === undefined ? {} : { upscaler: part }) }
+  return { plan: taken, ...(part === undefined ? {} : { upscaler: part }) }
+}
+
+/** The plan that a model runs by. */
+export function planTaken(named: ReleasedPlanName, upscaler: ImportedPart | undefined): ReleasedPlan {
+  const twice = upscaler !== undefined && named === 'ltx-0.9.8-distilled'
+  return releasedPlans[twice ? 'ltx-0.9.8-distilled-two-pass' : named]
 }
 
 /** A part of a manifest as the pipeline takes it. */

@@ -32,6 +32,7 @@ import {
 } from '../../pipeline/cost.ts'
 import type { DecoderKind } from '../../pipeline/decoders.ts'
 import { type DenoiserKind, denoisers } from '../../pipeline/denoisers.ts'
+import { planTaken } from '../../pipeline/imported.ts'
 import { configurationsOf } from '../../pipeline/model.ts'
 import type { Precision } from '../../weights/conversion.ts'
 import type { ImportedPart } from '../../weights/manifest.ts'
@@ -242,14 +243,14 @@ const fetched = (part: SizedPart, precision: Precision): number => partSize(part
 /** An imported model, whole or not; undefined where there is none of this name, or none with a denoiser. */
 async function imported(id: string): Promise<Described | undefined> {
   const manifest = /^[a-z0-9-]+$/.test(id) ? await loadManifest(importedFolder(), id) : undefined
-  const { denoiser, decoder, textEncoder } = manifest?.parts ?? {}
+  const { denoiser, decoder, textEncoder, upscaler } = manifest?.parts ?? {}
   if (denoiser === undefined) return undefined
-  const files = [denoiser, decoder].flatMap((part) => part?.files ?? [])
+  const files = [denoiser, decoder, upscaler].flatMap((part) => part?.files ?? [])
   return {
     denoiser: sizedPart<DenoiserKind>(denoiser),
     ...(decoder === undefined ? {} : { decoder: sizedPart<DecoderKind>(decoder) }),
     ...(textEncoder === undefined ? {} : { textEncoder: sizedPart<'t5'>(textEncoder) }),
-    plan: releasedPlans[manifest?.plan ?? 'fastwan-dmd'],
+    plan: planTaken(manifest?.plan ?? 'fastwan-dmd', upscaler),
     revision: denoiser.files[0]?.sha256.slice(0, 12) ?? '',
     download: files.reduce((total, { bytes }) => total + bytes, 0),
   }
