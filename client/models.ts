@@ -65,7 +65,8 @@ export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOp
   const files = (card: ModelCard): readonly WeightsReference[] => {
     const manifest = manifests.get(card.id)
     if (manifest === undefined) return Object.values(card.weights)
-    return [...(manifest.parts.denoiser?.files ?? []), ...(manifest.parts.decoder?.files ?? [])]
+    const { denoiser, decoder, upscaler } = manifest.parts
+    return [denoiser, decoder, upscaler].flatMap((part) => part?.files ?? [])
   }
   const addressOf = (card: ModelCard) => (manifests.has(card.id) ? `${base}imported/${card.id}/` : `${base}weights/`)
   const fitted = (manifest: ImportedManifest) =>

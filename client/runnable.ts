@@ -50,7 +50,7 @@ export function importedModel({ card, model }: FittedModel, manifest: ImportedMa
     hashes: partFiles(manifest).map(({ sha256 }) => sha256),
     quantization: manifest.parts.denoiser?.precision ?? 'none',
     schedule: manifest.plan ?? card.schedule,
-    rows: () => stepsOf(model.plan),
+    rows: (request) => stepsOf(model.plan, request),
     open: (backend) => checkpointRunner(model, backend),
     probe: () => checkpointProbe(model),
   }

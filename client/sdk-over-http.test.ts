@@ -15,7 +15,7 @@ import { freePort } from '../models/node/start/ports.ts'
 import type { PartReference } from '../shared/events.ts'
 import { developmentKey } from '../test/development-key.ts'
 import { root } from '../test/sources.ts'
-import { ended, developmentKey as key, launch, ready, type Started } from '../test/started.ts'
+import { ended, launch, ready, type Started } from '../test/started.ts'
 import { toyFolder } from '../test/toy-folder.ts'
 import { type ClientEvent, createClient, type Job, type VideoRequest } from './index.ts'
 

@@ -4,13 +4,13 @@
  * A model's card names its plan, so whoever takes a run over knows the rows without the model. Knows no network.
  */
 
-import { distilledPlans, distilledSteps } from './distilled.ts'
 import { GenerationError } from './errors.ts'
+import { releasedPlans, releasedSteps } from './released-plans.ts'
 import { plan, type Sampler, type SamplerStep } from './sampler.ts'
 import { cosine } from './schedule.ts'
 
 /** `cosine` is that of our own models, as many steps as asked for; the others have their own. */
-export const planNames = ['cosine', ...(Object.keys(distilledPlans) as (keyof typeof distilledPlans)[])] as const
+export const planNames = ['cosine', ...(Object.keys(releasedPlans) as (keyof typeof releasedPlans)[])] as const
 export type PlanName = (typeof planNames)[number]
 
 const samplers: Readonly<Record<string, Sampler>> = { ddim: { kind: 'ddim' }, dpm2m: { kind: 'dpm2m' } }
@@ -37,7 +37,7 @@ export function planOf({ scheduler, num_inference_steps: steps }: PlanRequest): 
 /** The rows of a request under a plan; of a plan of several passes those of the first. */
 export function rowsOf(name: PlanName, request: PlanRequest): readonly SamplerStep[] {
   if (name === 'cosine') return planOf(request)
-  return distilledSteps(distilledPlans[name])[0] ?? []
+  return releasedSteps(releasedPlans[name], request.num_inference_steps ?? undefined)[0] ?? []
 }
 
 /** sigma of every level of some rows, the last one 0. */

@@ -158,4 +158,4 @@ export function randomStream(seed: number, stream = 0): RandomStream {
 }
 
 /** Uses of a seed: each draws from a stream of its own. */
-export const streams = { initial: 0, sampling: 1, decoding: 2 } as const
+export const streams = { initial: 0, sampling: 1, decoding: 2, passes: 3 } as const

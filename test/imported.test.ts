@@ -7,15 +7,18 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { main } from '../models/node/cli.ts'
 import { readManifest } from '../models/weights/manifest.ts'
 import { type RandomParts, writeRandomCheckpoint } from './checkpoints/random.ts'
-import { toyTokenizer } from './checkpoints/tokenizer.ts'
-import { toyLtx, toyLtxMetadata, toyT5, toyTaehv, toyWan } from './checkpoints/toys.ts'
+import { toySpiece, toyTokenizer } from './checkpoints/tokenizer.ts'
+import { toyLtx, toyLtxMetadata, toyT5, toyTaehv, toyUpscaler, toyWan } from './checkpoints/toys.ts'
 
 let folder = ''
 const before = process.env.ZOETROPE_MODELS
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'imported-'))
   process.env.ZOETROPE_MODELS = join(folder, 'models')
-  await encoder('text_encoder')
+  await encoder('text_encoder', (to) =>
+    writeFile(join(to, 'tokenizer.json'), JSON.stringify(toyTokenizer({ bytes: true }))),
+  )
+  await encoder('other/text_encoder', (to) => writeFile(join(to, 'spiece.model'), toySpiece({ bytes: true })))
 })
 afterAll(async () => {
   process.env.ZOETROPE_MODELS = before
@@ -24,11 +27,11 @@ afterAll(async () => {
 })
 
 /** A text encoder as diffusers lays it out: weights in one folder, the tokenizer in another. */
-async function encoder(name: string): Promise<void> {
-  await mkdir(join(folder, name), { recursive: true })
-  await mkdir(join(folder, 'tokenizer'), { recursive: true })
+async function encoder(name: string, tokenizer: (folder: string) => Promise<void>): Promise<void> {
+  const beside = join(folder, name, '..', 'tokenizer')
+  for (const each of [join(folder, name), beside]) await mkdir(each, { recursive: true })
   await writeRandomCheckpoint(join(folder, name, 'model.safetensors'), toyT5)
-  await writeFile(join(folder, 'tokenizer', 'tokenizer.json'), JSON.stringify(toyTokenizer({ bytes: true })))
+  await tokenizer(beside)
 }
 
 const wan: RandomParts = toyWan
@@ -36,7 +39,7 @@ const families = [
   {
     id: 'toy-wan',
     files: [
-      ['wan.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
+      ['wan-dmd.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
       ['taew2_1.safetensors', toyTaehv, { dtype: 'F32' }],
     ],
     size: '48x32',
@@ -48,9 +51,32 @@ const families = [
     size: '64x32',
     frames: 9,
   },
+  {
+    id: 'toy-twice',
+    files: [
+      ['ltxv-2b-0.9.8-distilled.safetensors', toyLtx, { original: true, metadata: toyLtxMetadata }],
+      ['ltxv-spatial-upscaler-0.9.8.safetensors', toyUpscaler, {}],
+    ],
+    size: '64x64',
+    frames: 9,
+    rows: 10,
+  },
+  {
+    id: 'toy-base',
+    files: [
+      ['wan2.1_t2v.safetensors', wan, { original: true, metadata: { config: '{"num_heads":2}' } }],
+      ['taew2_1.safetensors', toyTaehv, { dtype: 'F32' }],
+    ],
+    size: '32x32',
+    frames: 5,
+    encoder: 'other/text_encoder',
+    dials: ['--steps', '4', '--guidance', '3', '--negative', 'rain'],
+  },
 ] as const
 
-describe.each(families)('a model imported as $id', ({ id, files, size, frames }) => {
+describe.each(families)('a model imported as $id', ({ id, files, size, frames, ...more }) => {
+  const twice = 'rows' in more
+  const [dials, encoding] = 'dials' in more ? [more.dials, more.encoder] : [[], 'text_encoder']
   const run = (...words: readonly string[]) => main(words)
   let [said, emitted] = ['', '']
   beforeEach(() => {
@@ -73,21 +99,35 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames })
       await writeRandomCheckpoint(join(folder, name), parts, options)
       expect(await run('import', join(folder, name), '--as', id, '--precision', 'q8')).toBe(0)
     }
-    expect(await run('import', join(folder, 'text_encoder'), '--as', id, '--precision', 'f16')).toBe(0)
+    expect(await run('import', join(folder, encoding), '--as', id, '--precision', 'f16')).toBe(0)
     const manifest = readManifest(JSON.parse(await readFile(join(folder, 'models', id, 'manifest.json'), 'utf8')))
-    expect(Object.keys(manifest.parts).sort()).toEqual(['decoder', 'denoiser', 'textEncoder'])
+    expect(Object.keys(manifest.parts).sort()).toEqual([
+      'decoder',
+      'denoiser',
+      'textEncoder',
+      ...(twice ? ['upscaler'] : []),
+    ])
     expect(manifest.tokenizer?.file).toBe('tokenizer.json')
   })
 
   it('makes the same video twice of one seed, and another of another', async () => {
-    const make = async (seed: string, name: string) => {
+    const make = async (seed: string, name: string, ...last: string[]) => {
       const path = join(folder, name)
-      const words = ['a red fox runs over the sea', '--model', id, '--size', size, '--frames', String(frames)]
-      expect([await run('generate', ...words, '--seed', seed, '-o', path), said]).toEqual([0, expect.any(String)])
+      const words = ['a red fox runs over the sea', '--model', id, '--size', size, '--frames', String(frames), ...dials]
+      expect([await run('generate', ...words, '--seed', seed, '-o', path, ...last), said]).toEqual([
+        0,
+        expect.any(String),
+      ])
       return readFile(path)
     }
     expect((await make('3', 'a.mp4')).subarray(4, 8).toString()).toBe('ftyp')
     // An MP4 says when it was made, a GIF does not.
+    if (twice) {
+      emitted = ''
+      await make('3', 'a.webp', '--json')
+      // A level for each row of both passes, and the clean end.
+      expect(JSON.parse(emitted).receipt.sigmas).toHaveLength(more.rows + 1)
+    }
     const [first, again, other] = [await make('3', 'a.gif'), await make('3', 'b.gif'), await make('4', 'c.gif')]
     expect(again.equals(first)).toBe(true)
     expect(other.equals(first)).toBe(false)

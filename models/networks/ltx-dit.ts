@@ -13,7 +13,7 @@ import { scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { projectedAttention, type RotaryTables } from '../nn/attention.ts'
 import { linear, perceptron } from '../nn/linear.ts'
-import { gated, modulate, tableModulation } from '../nn/modulation.ts'
+import { type LayerVectors, modulate, modulatedLayer, tableModulation } from '../nn/modulation.ts'
 import { plainRmsNorm } from '../nn/norm.ts'
 
 export interface LtxDitConfig {
@@ -61,16 +61,19 @@ interface Level {
 
 function layer(config: LtxDitConfig, x: Value, { modulation, text, textBias, rotary }: Condition): Value {
   const { width, heads, hidden } = config
-  const [b1, s1, g1, b2, s2, g2] = tableModulation('scale_shift_table', [6, width], modulation) as Six // [B, G, 1, D]
-  const turn = (y: Value) => rope(y, rotary.cos, rotary.sin, 1, 'neighbours') //           [B, T, D]
-  const calm = modulate(plainRmsNorm(x, epsilon), b1, s1) //                               [B, T, D]
-  const seen = gated(x, g1, projectedAttention('attn1', calm, calm, { heads, norm: queryEpsilon, turn }))
-  const told = op.add(seen, projectedAttention('attn2', seen, text, { heads, norm: queryEpsilon, bias: textBias }))
-  const ready = modulate(plainRmsNorm(told, epsilon), b2, s2) //                           [B, T, D]
-  return gated(told, g2, perceptron(['ff.net.0.proj', 'ff.net.2'], ready, hidden, width, gelu))
+  const vectors = tableModulation('scale_shift_table', [6, width], modulation)
+  const options = { heads, norm: queryEpsilon }
+  return modulatedLayer(x, vectors as LayerVectors, {
+    norm: (y) => plainRmsNorm(y, epsilon),
+    attend: (calm) =>
+      projectedAttention('attn1', calm, calm, {
+        ...options,
+        turn: (y) => rope(y, rotary.cos, rotary.sin, 1, 'neighbours'), //                  over all heads at once
+      }),
+    read: (seen) => projectedAttention('attn2', seen, text, { ...options, bias: textBias }),
+    think: (ready) => perceptron(['ff.net.0.proj', 'ff.net.2'], ready, hidden, width, gelu),
+  })
 }
-
-type Six = [Value, Value, Value, Value, Value, Value]
 
 const pair = ['linear_1', 'linear_2'] as const
 

@@ -12,7 +12,7 @@ import { scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { projectedAttention } from '../nn/attention.ts'
 import { linear } from '../nn/linear.ts'
-import { affineLayerNorm, groupNorm } from '../nn/norm.ts'
+import { affineLayerNorm, clipGroupNorm, groupNorm } from '../nn/norm.ts'
 import { clipsOf } from '../nn/temporal.ts'
 
 export interface MotionModuleConfig {
@@ -52,9 +52,7 @@ function layer({ channels, heads }: MotionModuleConfig, x: Value, places: Value)
 
 /** Group norm over the clip or each frame by itself; [N, C, H, W] either way. */
 function normalised({ groups, normSpan }: MotionModuleConfig, x: Value, frames: number): Value {
-  if (normSpan === 'frame') return groupNorm('norm', x, groups, 1e-6)
-  const together = op.transpose(clipsOf(x, frames), [0, 2, 1, 3, 4]) //                    [B, C, F, H, W]
-  return op.reshape(op.transpose(groupNorm('norm', together, groups, 1e-6), [0, 2, 1, 3, 4]), x.shape)
+  return normSpan === 'frame' ? groupNorm('norm', x, groups, 1e-6) : clipGroupNorm('norm', x, groups, 1e-6, frames)
 }
 
 /** [B·F, C, H, W] → [B·S, F, C]. */

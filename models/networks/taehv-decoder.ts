@@ -9,7 +9,7 @@
 
 import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { clipsOf, convolution2d, convolutionReach, doubled, previousFrames } from '../nn/temporal.ts'
+import { channelsIntoSpace, clipsOf, convolution2d, convolutionReach, doubled, previousFrames } from '../nn/temporal.ts'
 
 export interface TaehvDecoderConfig {
   readonly latentChannels: number
@@ -61,7 +61,7 @@ export function taehvDecodePiece(config: TaehvDecoderConfig, latents: Value, bef
       x = convolution2d(`${place + 5}`, x, op.at(channels, stage + 1), 3, { bias: false }) // [N, C′, 2H, 2W]
     }
     const head = convolution2d(`${4 + 6 * growth.length}`, op.relu(x), 3 * patch * patch, 3) // [N, 3p², H, W]
-    const pixels = op.minimum(op.maximum(shuffled(head, patch), 0), 1)
+    const pixels = op.minimum(op.maximum(channelsIntoSpace(head, patch), 0), 1)
     return { frames: clipsOf(pixels, frames), memory }
   })
 }
@@ -91,14 +91,6 @@ function grown(x: Value, factor: number, stored: number): Value {
   )
   const made = op.convolution(x, op.slice(whole, 0, (stored - factor) * channels)) //       [N, factor·C, H, W]
   return op.reshape(made, [count * factor, channels, height, width])
-}
-
-/** Channels into space, channel = colour·p² + row·p + column: [N, 3p², H, W] → [N, 3, pH, pW]. */
-function shuffled(x: Value, patch: number): Value {
-  if (patch === 1) return x
-  const [count, , height, width] = x.shape as [number, number, number, number]
-  const split = op.transpose(op.reshape(x, [count, 3, patch, patch, height, width]), [0, 1, 4, 2, 5, 3])
-  return op.reshape(split, [count, 3, height * patch, width * patch])
 }
 
 /** What stands before the first frame: zeros, [B, 1, C, H, W]. */

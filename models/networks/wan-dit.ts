@@ -13,7 +13,7 @@ import * as op from '../graph/ops.ts'
 import { projectedAttention } from '../nn/attention.ts'
 import { type RotaryShares, rotaryTables } from '../nn/embedding.ts'
 import { linear, perceptron } from '../nn/linear.ts'
-import { gated, modulate, tableModulation } from '../nn/modulation.ts'
+import { type LayerVectors, modulate, modulatedLayer, tableModulation } from '../nn/modulation.ts'
 import { affineLayerNorm } from '../nn/norm.ts'
 import { type Patch, patchGrid, patchify3d, unpatchify3d } from '../nn/patch.ts'
 
@@ -70,17 +70,18 @@ interface Condition {
 
 function layer(config: WanDitConfig, x: Value, { modulation, text, textBias }: Condition, turn: Turn): Value {
   const { width, heads, hidden } = config
-  const [b1, s1, g1, b2, s2, g2] = tableModulation('scale_shift_table', [1, 6, width], modulation) as Six // [B, 1, 1, D]
-  const calm = modulate(layerNorm(x, epsilon), b1, s1) //                                  [B, T, D]
-  const seen = gated(x, g1, projectedAttention('attn1', calm, calm, { heads, norm: epsilon, turn }))
-  const asking = affineLayerNorm('norm2', seen, epsilon) //                                [B, T, D]
-  const told = op.add(seen, projectedAttention('attn2', asking, text, { heads, norm: epsilon, bias: textBias }))
-  const ready = modulate(layerNorm(told, epsilon), b2, s2) //                              [B, T, D]
-  return gated(told, g2, perceptron(['ffn.net.0.proj', 'ffn.net.2'], ready, hidden, width, gelu))
+  const vectors = tableModulation('scale_shift_table', [1, 6, width], modulation)
+  const options = { heads, norm: epsilon }
+  return modulatedLayer(x, vectors as LayerVectors, {
+    norm: (y) => layerNorm(y, epsilon),
+    attend: (calm) => projectedAttention('attn1', calm, calm, { ...options, turn }),
+    read: (seen) =>
+      projectedAttention('attn2', affineLayerNorm('norm2', seen, epsilon), text, { ...options, bias: textBias }),
+    think: (ready) => perceptron(['ffn.net.0.proj', 'ffn.net.2'], ready, hidden, width, gelu),
+  })
 }
 
 type Turn = (x: Value) => Value
-type Six = [Value, Value, Value, Value, Value, Value]
 
 function timeAndText(config: WanDitConfig, time: Value, text: Value): Condition {
   const { width } = config

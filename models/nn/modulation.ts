@@ -34,6 +34,31 @@ export function tableModulation(name: string, stored: Shape, condition: Value): 
   return op.split(told, parts, 2)
 }
 
+/** Shift, scale and gate of attention, then of the feed-forward map: each [B, G, 1, D]. */
+export type LayerVectors = [Value, Value, Value, Value, Value, Value]
+
+export interface ModulatedLayer {
+  /** Without parameters; modulation takes their place. */
+  readonly norm: (x: Value) => Value
+  /** Among tokens: [B, T, D] → [B, T, D]. */
+  readonly attend: (calm: Value) => Value
+  /** From tokens to the text, neither modulated nor gated: [B, T, D] → [B, T, D]. */
+  readonly read: (seen: Value) => Value
+  /** Each token by itself: [B, T, D] → [B, T, D]. */
+  readonly think: (ready: Value) => Value
+}
+
+/** One layer of a text-to-video transformer: attend, read, think, the first and last modulated and gated. [B, T, D]. */
+export function modulatedLayer(
+  x: Value,
+  [shift1, scale1, gate1, shift2, scale2, gate2]: LayerVectors,
+  { norm, attend, read, think }: ModulatedLayer,
+): Value {
+  const seen = gated(x, gate1, attend(modulate(norm(x), shift1, scale1)))
+  const told = op.add(seen, read(seen))
+  return gated(told, gate2, think(modulate(norm(told), shift2, scale2)))
+}
+
 function byGroup(x: Value, vector: Value): Value {
   const [batch, groups, , width] = vector.shape as [number, number, number, number]
   return op.reshape(x, [batch, groups, op.at(x.shape, 1) / groups, width])

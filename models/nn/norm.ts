@@ -9,6 +9,7 @@
 import { layerNorm, rmsNorm } from '../graph/composites.ts'
 import { parameter, scope, sizeOf, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
+import { clipsOf } from './temporal.ts'
 
 /** Layer norm over the last axis with weight and bias [D]. */
 export function affineLayerNorm(name: string, x: Value, epsilon: number): Value {
@@ -43,6 +44,12 @@ export function groupNorm(name: string, x: Value, groups: number, epsilon: numbe
     const [weight, bias] = affine(channels).map((each) => op.reshape(each, column)) as [Value, Value]
     return op.add(op.multiply(op.reshape(layerNorm(rows, epsilon), x.shape), weight), bias)
   })
+}
+
+/** Group norm with its statistics over all frames of a clip: [B·F, C, H, W] → [B·F, C, H, W]. */
+export function clipGroupNorm(name: string, x: Value, groups: number, epsilon: number, frames: number): Value {
+  const together = op.transpose(clipsOf(x, frames), [0, 2, 1, 3, 4]) //                    [B, C, F, H, W]
+  return op.reshape(op.transpose(groupNorm(name, together, groups, epsilon), [0, 2, 1, 3, 4]), x.shape)
 }
 
 /** x / √(mean over channels of x² + ε). x [N, C, ...]. */

@@ -22,7 +22,7 @@ export interface FramesOptions {
   /** Frames of each clip in the batch. */
   readonly frames: number
   /** `replicate` repeats the first and last frame; `causal` repeats the first only and looks at no later frame. */
-  readonly padding: 'replicate' | 'causal'
+  readonly padding: 'replicate' | 'causal' | 'zeros'
 }
 
 /** Convolution with a cubic odd kernel, zero borders in space: [B·F, C, H, W] → [B·F, out, H, W]. */
@@ -30,7 +30,8 @@ export function convolution3d(name: string, x: Value, out: number, size: number,
   return scope(name, () => {
     const channels = op.at(x.shape, 1)
     const weight = kernel([out, channels, size, size, size])
-    const taps = op.split(weight, size, 2).map((tap) => op.reshape(tap, [out, channels, size, size]))
+    // A gather gives a tap as it is; a slice would be reshaped, one more copy of all weights when a session is made.
+    const taps = Array.from({ length: size }, (_, tap) => op.gather(weight, op.constant(Int32Array.of(tap), []), 2))
     const moved = neighboursInTime(x, size, options) //                                   kt × [B·F, C, H, W]
     const parts = taps.map((tap, index) => sameSize(op.at(moved, index), tap, size))
     return op.add(
@@ -45,7 +46,8 @@ function neighboursInTime(x: Value, size: number, { frames, padding }: FramesOpt
   const clip = clipsOf(x, frames) //                                                      [B, F, C, H, W]
   const before = padding === 'causal' ? size - 1 : (size - 1) / 2
   const repeated = (frame: Value, count: number) => new Array<Value>(count).fill(frame)
-  const [first, last] = [op.slice(clip, 1, 0, 1), op.slice(clip, 1, -1)]
+  const edge = (frame: Value) => (padding === 'zeros' ? op.broadcast(op.constant(0), frame.shape) : frame)
+  const [first, last] = [edge(op.slice(clip, 1, 0, 1)), edge(op.slice(clip, 1, -1))]
   const padded = op.concatenate([...repeated(first, before), clip, ...repeated(last, size - 1 - before)], 1)
   return Array.from({ length: size }, (_, tap) => op.reshape(op.slice(padded, 1, tap, tap + frames), x.shape))
 }
@@ -60,6 +62,15 @@ export function clipsOf(x: Value, frames: number): Value {
 export function previousFrames(x: Value, frames: number, lead: Value): Value {
   const clip = clipsOf(x, frames)
   return op.reshape(frames === 1 ? lead : op.concatenate([lead, op.slice(clip, 1, 0, -1)], 1), x.shape)
+}
+
+/** Channels into space, channel = c·s² + row·s + column: [N, C·s², H, W] → [N, C, sH, sW]. */
+export function channelsIntoSpace(x: Value, side: number): Value {
+  if (side === 1) return x
+  const [count, folded, height, width] = x.shape as [number, number, number, number]
+  const channels = folded / (side * side)
+  const split = op.transpose(op.reshape(x, [count, channels, side, side, height, width]), [0, 1, 4, 2, 5, 3])
+  return op.reshape(split, [count, channels, height * side, width * side])
 }
 
 /**

@@ -10,9 +10,8 @@ import { GenerationError } from '../../shared/errors.ts'
 import { effectiveRequest } from '../../shared/generation.ts'
 import { gaussian } from '../../shared/random.ts'
 import type { Backend } from '../pipeline/backend.ts'
-import { checkpointRunner, type TextSource } from '../pipeline/checkpoint.ts'
+import { checkpointRunner, type TextSource, textShape } from '../pipeline/checkpoint.ts'
 import { checkpointGraphs, modelCost } from '../pipeline/cost.ts'
-import { denoisers } from '../pipeline/denoisers.ts'
 import { partFiles } from '../pipeline/imported.ts'
 import type { Latents } from '../pipeline/split.ts'
 import { nodeBackend } from './backend.ts'
@@ -93,7 +92,7 @@ function rates(name: string, taken: Taken, flops: number, before: MachineRate, a
 
 function costOf({ model }: ImportedModel, request: ReturnType<typeof effectiveRequest>) {
   const { denoiser, decoder, plan } = model
-  const { rows } = denoisers[denoiser.kind].textShape(denoiser.config as never, { count: tokens })
+  const { rows } = textShape(denoiser, [{ count: tokens }])
   return clipCost(modelCost(checkpointGraphs({ denoiser, decoder, plan })), request, rows)
 }
 

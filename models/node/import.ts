@@ -10,9 +10,10 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, link, mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { DistilledPlanName } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
+import type { ReleasedPlanName } from '../../shared/released-plans.ts'
 import { sizeOf } from '../graph/graph.ts'
+import { readSpiece } from '../text/spiece.ts'
 import { bytesOf, conversionsOf, type Precision, type TensorConversion } from '../weights/conversion.ts'
 import { licenses } from '../weights/licenses.ts'
 import { type ImportedFile, type ImportedManifest, type ImportedPart, readManifest } from '../weights/manifest.ts'
@@ -32,7 +33,7 @@ export interface ImportOptions {
   readonly id: string
   readonly precision: Precision
   /** The denoiser's plan; guessed from the file's name when left out. */
-  readonly plan?: DistilledPlanName
+  readonly plan?: ReleasedPlanName
   readonly signal: AbortSignal
   readonly show: (line: string) => void
 }
@@ -98,27 +99,37 @@ async function additions(
   { folder, id, plan }: ImportOptions,
 ): Promise<Pick<ImportedManifest, 'plan' | 'tokenizer'>> {
   const { slot } = parts[kind]
-  if (slot === 'denoiser') return { plan: plan ?? guessedPlan(kind, basename(source)) }
+  if (slot === 'denoiser') return { plan: plan ?? guessedPlan(kind, source) }
   const tokenizer = slot === 'textEncoder' ? await tokenizerBeside(source) : undefined
   if (tokenizer === undefined) return {}
   const path = join(folder, id, 'tokenizer.json')
-  await copyFile(tokenizer, path)
+  await writeAtomically(path, tokenizer)
   return { tokenizer: await hashed(path) }
 }
 
-/** Releases say in their names which plan they were distilled for. */
-export function guessedPlan(kind: PartKind, file: string): DistilledPlanName {
-  if (kind === 'ltx-dit') return /0[._-]9[._-]6/.test(file) ? 'ltx-0.9.6-distilled' : 'ltx-0.9.8-distilled'
-  if (/self[._-]?forcing/i.test(file)) return 'self-forcing'
-  return /light/i.test(file) ? 'lightx2v-4' : 'fastwan-dmd'
+/** Releases say in their names, or in that of their folder, which plan they were distilled for; others were not distilled. */
+export function guessedPlan(kind: PartKind, path: string): ReleasedPlanName {
+  const name = path.split(/[\\/]/).slice(-3).join('/')
+  if (kind === 'ltx-dit') {
+    if (!/distill/i.test(name)) return 'ltx-base'
+    return /0[._-]9[._-]6/.test(name) ? 'ltx-0.9.6-distilled' : 'ltx-0.9.8-distilled'
+  }
+  if (/self[._-]?forcing/i.test(name)) return 'self-forcing'
+  if (/lightx2v|distill/i.test(name)) return 'lightx2v-4'
+  return /fastwan|(^|[^a-z])dmd/i.test(name) ? 'fastwan-dmd' : 'wan2.1-base'
 }
 
-/** tokenizer.json in the encoder's folder, or in the folder of tokenizers beside it. */
+/** A tokenizer.json: the one in the encoder's folder or in the folder of tokenizers beside it, or made of a spiece.model there. */
 async function tokenizerBeside(encoder: string): Promise<string | undefined> {
   const folder = dirname(encoder)
-  for (const path of [join(folder, 'tokenizer.json'), join(folder, '..', 'tokenizer', 'tokenizer.json')]) {
-    const found = await stat(path).catch(() => undefined)
-    if (found?.isFile()) return path
+  const places = [folder, join(folder, '..', 'tokenizer')]
+  for (const place of places) {
+    const json = await readFile(join(place, 'tokenizer.json'), 'utf8').catch(() => undefined)
+    if (json !== undefined) return json
+  }
+  for (const place of places) {
+    const model = await readFile(join(place, 'spiece.model')).catch(() => undefined)
+    if (model !== undefined) return JSON.stringify(readSpiece(model))
   }
   return undefined
 }

@@ -86,7 +86,7 @@ export async function importedModel(id: string, folder = importedFolder()): Prom
     encoder: manifest.parts.textEncoder?.files[0]?.sha256 ?? '',
     quantization: manifest.parts.denoiser?.precision ?? 'none',
     schedule: manifest.plan ?? card.schedule,
-    rows: () => stepsOf(model.plan),
+    rows: (request) => stepsOf(model.plan, request),
     shape: (request) => checkpointShape(model, request),
     open: async (backend) => checkpointRunner(model, backend),
   }

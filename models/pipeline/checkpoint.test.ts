@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { distilledPlans } from '../../shared/distilled.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
 import { gaussian } from '../../shared/random.ts'
+import { releasedPlans } from '../../shared/released-plans.ts'
 import { drawnParameters } from '../../test/checkpoints/random.ts'
-import { toyTaehv, toyWan } from '../../test/checkpoints/toys.ts'
+import { toyLtx, toyTaehv, toyUpscaler, toyWan } from '../../test/checkpoints/toys.ts'
 import { nodeBackend } from '../node/backend.ts'
 import { type PartConfigs, partGraph } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
@@ -32,7 +32,7 @@ const model: CheckpointModel = {
     const count = prompt.split(' ').length
     return { data: gaussian(prompt.length, 0, 0, count * width), count, width, truncated: false }
   },
-  plan: distilledPlans['fastwan-dmd'],
+  plan: releasedPlans['fastwan-dmd'],
 }
 
 const request: EffectiveRequest = {
@@ -97,5 +97,72 @@ describe('a model of parts', () => {
   it('refuses sizes that its strides do not fit', async () => {
     await expect(latentsOf(runner.denoise({ ...request, width: 40 }, signal))).rejects.toThrow('multiples of 16')
     await expect(latentsOf(runner.denoise({ ...request, num_frames: 8 }, signal))).rejects.toThrow('4n + 1')
+  })
+})
+
+const base = {
+  'wan2.1-base': { ...model, plan: releasedPlans['wan2.1-base'] },
+  'ltx-base': {
+    ...model,
+    denoiser: partOf('ltx-dit', toyLtx['ltx-dit'] as PartConfigs['ltx-dit']),
+    decoder: partOf('ltx-vae-decoder', toyLtx['ltx-vae-decoder'] as PartConfigs['ltx-vae-decoder']),
+    plan: releasedPlans['ltx-base'],
+  },
+}
+
+describe.each(Object.entries(base))('a model that was not distilled, by %s', (_, guided) => {
+  const guidedRunner = checkpointRunner(guided, nodeBackend({ threads: 1 }))
+  afterAll(() => guidedRunner[Symbol.asyncDispose]())
+  const ask = (change: Partial<EffectiveRequest>) =>
+    latentsOf(guidedRunner.denoise({ ...request, num_inference_steps: 1, ...change }, signal))
+
+  it('is led from what to keep away from to the prompt, and beyond', async () => {
+    // Texts of different lengths, each padded to the longer one.
+    const [prompt, negative_prompt] = ['a red fox', Array.from({ length: 20 }, (_, n) => `word${n}`).join(' ')]
+    const towards = await ask({ prompt })
+    const away = await ask({ prompt: negative_prompt })
+    const { data } = await ask({ prompt, negative_prompt, guidance_scale: 4 })
+    const wanted = away.data.map((u, index) => u + 4 * ((towards.data[index] as number) - u))
+    const largest = wanted.reduce((most, each) => Math.max(most, Math.abs(each)), 0)
+    const off = data.map((each, index) => Math.abs(each - (wanted[index] as number)))
+    expect(off.reduce((most, each) => Math.max(most, each), 0) / largest).toBeLessThan(1e-4)
+    expect(towards.data).not.toEqual(away.data)
+  })
+
+  it('takes as many steps as asked for', async () => {
+    expect((await ask({ num_inference_steps: 3 })).steps).toBe(3)
+  })
+})
+
+describe('a plan of two passes', () => {
+  const { denoiser, decoder, text } = base['ltx-base']
+  const upscaler = partOf('ltx-upscaler', toyUpscaler['ltx-upscaler'] as PartConfigs['ltx-upscaler'])
+  const plan = releasedPlans['ltx-0.9.8-distilled-two-pass']
+  const twice: CheckpointModel = { id: 'twice', denoiser, decoder, text, plan, upscaler }
+  const twiceRunner = checkpointRunner(twice, nodeBackend({ threads: 1 }))
+  afterAll(() => twiceRunner[Symbol.asyncDispose]())
+  const asked = { ...request, width: 96, height: 64, num_inference_steps: 10 }
+
+  it('begins at two thirds of the side, doubles it and shows the size asked for', async () => {
+    const first = await latentsOf(twiceRunner.denoise(asked, signal, { until: 7 }))
+    expect([first.shape.height, first.shape.width, first.steps]).toEqual([1, 2, 10])
+    const whole = await latentsOf(twiceRunner.denoise(asked, signal))
+    expect([whole.shape.height, whole.shape.width]).toEqual([2, 4])
+    const parts = await pixelsOf(twiceRunner.decode(asked, whole, signal))
+    expect(Buffer.concat(parts).length).toBe(9 * 64 * 96 * 3)
+  })
+
+  it.each([3, 7, 8])('cut after %i rows does what it does in one', async (cut) => {
+    const whole = await latentsOf(twiceRunner.denoise(asked, signal))
+    const { data, step } = await latentsOf(twiceRunner.denoise(asked, signal, { until: cut }))
+    const rest = await latentsOf(twiceRunner.denoise(asked, signal, { from: { data, step } }))
+    expect(rest.data).toEqual(whole.data)
+    expect(rest.shape).toEqual(whole.shape)
+  })
+
+  it('says what it lacks', async () => {
+    const mute = checkpointRunner({ ...twice, upscaler: undefined }, nodeBackend({ threads: 1 }))
+    await expect(latentsOf(mute.denoise(asked, signal))).rejects.toThrow('import an upscaler --as twice')
+    await mute[Symbol.asyncDispose]()
   })
 })

@@ -6,10 +6,17 @@
  * embeddings, so it may be encoded here, elsewhere, or have been kept. Knows no file system.
  */
 
-import { type DistilledPlan, type DistilledStep, distilledSteps, predictionOf } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
 import { gaussian, streams } from '../../shared/random.ts'
+import {
+  guidanceOf,
+  predictionOf,
+  type ReleasedPlan,
+  type ReleasedStep,
+  releasedSteps,
+  startOf,
+} from '../../shared/released-plans.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { trace, type Value } from '../graph/graph.ts'
 import { encode } from '../onnx/encode.ts'
@@ -36,7 +43,9 @@ import {
   type WatchEstimate,
 } from './generate.ts'
 import type { PromptEmbeddings } from './known-texts.ts'
+import { resized } from './resize.ts'
 import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
+import { doubled, upscaleGraph } from './upscale.ts'
 
 /** Weight files of a part, by location. */
 export type WeightFiles = Readonly<Record<string, SafetensorsFile>>
@@ -58,8 +67,10 @@ export interface CheckpointModel {
   readonly id: string
   readonly denoiser: CheckpointPart<DenoiserKind>
   readonly decoder: CheckpointPart<DecoderKind>
+  /** Between the passes of a plan that has more than one. */
+  readonly upscaler?: CheckpointPart<'ltx-upscaler'>
   readonly text: TextSource
-  readonly plan: DistilledPlan
+  readonly plan: ReleasedPlan
 }
 
 type Event = Unnumbered<FramesEvent>
@@ -106,13 +117,21 @@ async function* run(context: Run): AsyncGenerator<Event, void> {
 
 async function* firstHalf(context: Run, split: Split, watch?: WatchEstimate): AsyncGenerator<Event, Latents> {
   const { model, request, backend } = context
-  const shape = checkpointShape(model, request)
-  const text = await model.text(request.prompt, textLimitOf(model), backend)
-  if (text.truncated) {
-    const message = `the prompt is longer than the ${text.count} tokens that the model reads; its end is left out`
+  const texts: PromptEmbeddings[] = []
+  for (const [index, words] of textsOf(model, request).entries()) {
+    const text = await model.text(words, textLimitOf(model), backend)
+    texts.push(text)
+    if (!text.truncated) continue
+    const which = index === 0 ? 'prompt' : 'negative prompt'
+    const message = `the ${which} is longer than the ${text.count} tokens that the model reads; its end is left out`
     yield { type: 'warning', code: 'prompt_truncated', message }
   }
-  return yield* denoise(context, shape, text, split, watch)
+  return yield* denoise(context, texts, split, watch)
+}
+
+/** The prompt, and with guidance what to keep away from. */
+function textsOf({ plan }: CheckpointModel, { prompt, negative_prompt, guidance_scale }: EffectiveRequest): string[] {
+  return guidanceOf(plan) === undefined || guidance_scale === 1 ? [prompt] : [prompt, negative_prompt]
 }
 
 const textLimitOf = ({ denoiser: { kind, config } }: CheckpointModel): number =>
@@ -131,8 +150,38 @@ async function embed(model: CheckpointModel, backend: Backend, texts: readonly s
   return { text, tokens: each.map(({ count }) => count) }
 }
 
-/** The latents of a request. @throws GenerationError invalid_parameter where the model's strides do not fit. */
-export function checkpointShape({ denoiser }: CheckpointModel, request: EffectiveRequest): LatentShape {
+/** The latents that a request ends with. @throws GenerationError invalid_parameter where the model's strides do not fit. */
+export function checkpointShape(model: CheckpointModel, request: EffectiveRequest): LatentShape {
+  return passesOf(model, request).at(-1)?.shape ?? askedShape(model, request)
+}
+
+/** Consecutive rows of a plan at one shape. */
+interface RunPass {
+  readonly shape: LatentShape
+  readonly steps: readonly ReleasedStep[]
+  /** Rows before it. */
+  readonly first: number
+}
+
+/** The passes of a request: a plan of more than one begins small and doubles. */
+function passesOf(model: CheckpointModel, request: EffectiveRequest): RunPass[] {
+  const { plan } = model
+  let shape = askedShape(model, request)
+  if (plan.path === 'straight' && plan.passes.length > 1) {
+    const scale = plan.passes[0]?.scale ?? 1
+    const side = (cells: number) => Math.max(1, Math.floor(cells * scale))
+    shape = { ...shape, height: side(shape.height), width: side(shape.width) }
+  }
+  let first = 0
+  return releasedSteps(plan, request.num_inference_steps).map((steps, index) => {
+    if (index > 0) shape = doubled(shape)
+    first += steps.length
+    return { shape, steps, first: first - steps.length }
+  })
+}
+
+/** The latents of the size asked for. */
+function askedShape({ denoiser }: CheckpointModel, request: EffectiveRequest): LatentShape {
   const { strides, sizeMultiple } = denoisers[denoiser.kind]
   const { height, width, num_frames: frames } = request
   const odd = [height, width].find((side) => side % sizeMultiple !== 0)
@@ -143,56 +192,128 @@ export function checkpointShape({ denoiser }: CheckpointModel, request: Effectiv
 
 /** The step graph of a denoiser at one shape. */
 export function checkpointStep({ kind, config }: Pick<CheckpointPart<DenoiserKind>, 'kind' | 'config'>, on: Denoising) {
-  return sampledStep(1, on.shape, (latents) => denoisers[kind].predict(config as never, latents, on))
+  return sampledStep(on.batch, on.shape, (latents, repeated) =>
+    denoisers[kind].predict(config as never, latents, repeated, on),
+  )
 }
 
 async function* denoise(
-  { model, request, signal, sessions }: Run,
-  shape: LatentShape,
-  text: PromptEmbeddings,
+  context: Run,
+  texts: readonly PromptEmbeddings[],
   split: Split,
   watch?: WatchEstimate,
 ): AsyncGenerator<Event, Latents> {
-  const { denoiser, plan } = model
+  const { model, request } = context
+  const passes = passesOf(model, request)
+  const steps = passes.flatMap((pass) => pass.steps)
+  const { start, stop } = rangeOf(steps, split)
+  // Latents that come from elsewhere have the shape of the pass that their last row was in.
+  let shape = (passes.findLast(({ first }) => first < start) ?? passes[0])?.shape as LatentShape
+  if (split.from !== undefined) requireFit(split.from.data, shape)
+  let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, countOf(shape))
+  for (const [index, pass] of passes.entries()) {
+    if (start >= pass.first + pass.steps.length || stop <= pass.first) continue
+    if (index > 0 && start <= pass.first) latents = await upscaled(context, latents, shape, index)
+    shape = pass.shape
+    latents = yield* denoisePass(context, pass, texts, { latents, start, stop, of: steps.length, watch })
+  }
+  return { data: latents, shape, step: stop, steps: steps.length }
+}
+
+const countOf = ({ channels, frames, height, width }: LatentShape): number => channels * frames * height * width
+
+const latentTensor = ({ channels, frames, height, width }: LatentShape, data: Float32Array): HostTensor => ({
+  dtype: 'float32',
+  shape: [1, channels, frames, height, width],
+  data,
+})
+
+interface PassRange {
+  readonly latents: Float32Array
+  /** Rows of the whole plan. */
+  readonly start: number
+  readonly stop: number
+  readonly of: number
+  readonly watch: WatchEstimate | undefined
+}
+
+/** The rows of a pass that lie within a range. */
+async function* denoisePass(
+  { model: { denoiser, plan }, request, signal, sessions }: Run,
+  { shape, steps, first }: RunPass,
+  texts: readonly PromptEmbeddings[],
+  { latents: given, start, stop, of, watch }: PassRange,
+): AsyncGenerator<Event, Float32Array> {
   const family = denoisers[denoiser.kind]
-  const on: Denoising = { shape, fps: request.fps, ...family.textShape(denoiser.config as never, text) }
-  const key = `step ${JSON.stringify(on)}`
-  const session = await sessions.get(key, async () =>
+  const on: Denoising = { shape, fps: request.fps, ...textShape(denoiser, texts) }
+  const session = await sessions.get(`step ${JSON.stringify(on)}`, async () =>
     sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
   )
-  const steps = stepsOf(plan)
-  const { start, stop } = rangeOf(steps, split)
-  if (split.from !== undefined) requireFit(split.from.data, shape)
-  const size = shape.channels * shape.frames * shape.height * shape.width
-  const tensor = (data: Float32Array): HostTensor => ({
-    dtype: 'float32',
-    shape: [1, shape.channels, shape.frames, shape.height, shape.width],
-    data,
-  })
-  const conditions = family.conditions(text, on)
+  const size = countOf(shape)
+  const conditions = family.conditions(texts, on)
   const silence = new Float32Array(size)
-  let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
+  let latents = given
   let previous: Float32Array = silence
-  for (const [index, step] of steps.entries()) {
+  for (const [place, step] of steps.entries()) {
+    const index = first + place
     if (index < start || index >= stop) continue
     signal.throwIfAborted()
+    const noise = step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)
     const outputs = await session.run({
       ...conditions,
-      latents: tensor(latents),
-      previous: tensor(previous),
-      noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
-      row: rowFeed(predictionOf(plan), step, 1),
+      latents: latentTensor(shape, latents),
+      previous: latentTensor(shape, previous),
+      noise: latentTensor(shape, noise),
+      row: rowFeed(predictionOf(plan), step, request.guidance_scale),
       time: family.time(denoiser.config as never, step.timestep),
     })
     latents = outputs.next?.data as Float32Array
     previous = outputs.estimate?.data as Float32Array
-    requireFinite(latents, `step ${index + 1} of ${steps.length}`)
+    requireFinite(latents, `step ${index + 1} of ${of}`)
     watch?.(previous, index + 1)
-    const value = (0.9 * (index + 1)) / steps.length
-    const counts = { step: index + 1, steps: steps.length }
-    yield { type: 'progress', value, stage: 'denoise', ...counts, inferenceSource: 'on_device' }
+    const value = (0.9 * (index + 1)) / of
+    yield { type: 'progress', value, stage: 'denoise', step: index + 1, steps: of, inferenceSource: 'on_device' }
   }
-  return { data: latents, shape, step: stop, steps: steps.length }
+  return latents
+}
+
+/** Clean latents at twice the side, noised again for a pass to begin. */
+async function upscaled(
+  { model, request, signal, sessions }: Run,
+  latents: Float32Array,
+  shape: LatentShape,
+  index: number,
+): Promise<Float32Array> {
+  const { upscaler, decoder, plan } = model
+  const pass = plan.path === 'straight' ? plan.passes[index] : undefined
+  if (upscaler === undefined || pass === undefined) {
+    const message = `${model.id}: its plan upscales latents between passes; import an upscaler --as ${model.id}`
+    throw new GenerationError('model_format', message)
+  }
+  signal.throwIfAborted()
+  const session = await sessions.get(`upscale ${JSON.stringify(shape)}`, async () => {
+    const held = [
+      { part: upscaler, files: await upscaler.load() },
+      { part: decoder, files: await decoder.load() },
+    ]
+    return sourceOfParts(held, () => upscaleGraph(upscaler.config, shape, startOf(pass)))
+  })
+  const large = doubled(shape)
+  const noise = gaussian(request.seed, streams.passes, 0, countOf(large))
+  const feeds = { latents: latentTensor(shape, latents), noise: latentTensor(large, noise) }
+  const { latents2 } = await session.run(feeds)
+  const values = latents2?.data as Float32Array
+  requireFinite(values, `upscaling before pass ${index + 1}`)
+  return values
+}
+
+/** Rows and batch of the graph for some texts: as many rows as the longest takes. */
+export function textShape(
+  { kind, config }: Pick<CheckpointPart<DenoiserKind>, 'kind' | 'config'>,
+  texts: readonly Pick<PromptEmbeddings, 'count'>[],
+): Pick<Denoising, 'rows' | 'batch'> {
+  const longest = Math.max(...texts.map(({ count }) => count))
+  return { rows: denoisers[kind].rows(config as never, longest), batch: texts.length === 2 ? 2 : 1 }
 }
 
 /** A step on the smallest clip with drawn numbers, as a device is tried with. */
@@ -207,12 +328,12 @@ export async function checkpointProbe({ denoiser }: Pick<CheckpointModel, 'denoi
   const shape = { channels: config.channels, frames: 1, height: 4, width: 4 }
   const [count, width, size] = [8, config.textWidth, config.channels * 16]
   const text = { data: gaussian(1, 101, 0, count * width), count, width, truncated: false }
-  const on: Denoising = { shape, fps: family.defaultFps, ...family.textShape(config as never, text) }
+  const on: Denoising = { shape, fps: family.defaultFps, ...textShape(denoiser, [text]) }
   const latents = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: [1, config.channels, 1, 4, 4], data })
   return {
     source: sourceOf(denoiser, await denoiser.load(), () => checkpointStep(denoiser, on)),
     feeds: {
-      ...family.conditions(text, on),
+      ...family.conditions([text], on),
       latents: latents(gaussian(1, 100, 0, size)),
       previous: latents(new Float32Array(size)),
       noise: latents(new Float32Array(size)),
@@ -229,15 +350,12 @@ export const probeRow: HostTensor = {
   data: Float32Array.of(0.7, -0.7, 1, 0.5, 0.5, 0, 0),
 }
 
-/** The rows of a plan of one pass. */
-export function stepsOf(plan: DistilledPlan): readonly DistilledStep[] {
-  const [only, ...more] = distilledSteps(plan)
-  if (only === undefined || more.length > 0)
-    throw new GenerationError(
-      'unsupported_capability',
-      'plan: it upscales latents between passes; take a single-pass one',
-    )
-  return only
+/** The rows of a plan, pass after pass; how many a request may say where the plan leaves it open. */
+export function stepsOf(
+  plan: ReleasedPlan,
+  request?: Pick<EffectiveRequest, 'num_inference_steps'>,
+): readonly ReleasedStep[] {
+  return releasedSteps(plan, request?.num_inference_steps).flat()
 }
 
 async function* decode(
@@ -254,7 +372,8 @@ async function* decode(
   for await (const { pixels, count, done } of pieces) {
     signal.throwIfAborted()
     guard.see(pixels)
-    yield { type: 'part', block: block++, part: { first, count, pixels } } satisfies Event
+    const shown = resized(pixels, sidesOf(pixels, count, shape), [request.height, request.width])
+    yield { type: 'part', block: block++, part: { first, count, pixels: shown } } satisfies Event
     yield {
       type: 'progress',
       value: 0.9 + 0.1 * done,
@@ -266,15 +385,34 @@ async function* decode(
   guard.judge()
 }
 
+/** Height and width of decoded frames: those of the latents times the decoder's stride. */
+function sidesOf(pixels: Uint8Array, count: number, { height, width }: LatentShape): readonly [number, number] {
+  const stride = Math.round(Math.sqrt(pixels.length / (count * 3 * height * width)))
+  return [height * stride, width * stride]
+}
+
 /** A graph over a part's weights, under whatever names its files have. */
 export function sourceOf(
-  { kind }: Pick<CheckpointPart<PartKind>, 'kind'>,
+  part: Pick<CheckpointPart<PartKind>, 'kind'>,
   files: WeightFiles,
   build: () => Record<string, Value>,
 ): ModelSource {
-  const names = networkNames(
-    kind,
-    Object.values(files).flatMap(({ entries }) => [...entries.keys()]),
+  return sourceOfParts([{ part, files }], build)
+}
+
+/** The same over several parts. */
+function sourceOfParts(
+  held: readonly { readonly part: Pick<CheckpointPart<PartKind>, 'kind'>; readonly files: WeightFiles }[],
+  build: () => Record<string, Value>,
+): ModelSource {
+  const files = Object.assign({}, ...held.map((each) => each.files)) as WeightFiles
+  const names = new Map(
+    held.flatMap(({ part: { kind }, files: own }) => [
+      ...networkNames(
+        kind,
+        Object.values(own).flatMap(({ entries }) => [...entries.keys()]),
+      ),
+    ]),
   )
   const stored = storedTensors(files, (name) => names.get(name) ?? name)
   const weights = Object.fromEntries(Object.entries(files).map(([location, { bytes }]) => [location, bytes]))

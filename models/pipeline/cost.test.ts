@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type CostedClip, clipCost } from '../../shared/cost.ts'
-import { type DistilledPlan, distilledPlans } from '../../shared/distilled.ts'
 import { readCard } from '../../shared/manifest.ts'
+import { type ReleasedPlan, releasedPlans } from '../../shared/released-plans.ts'
 import { toyLtx, toyTaehv, toyWan } from '../../test/checkpoints/toys.ts'
 import nano from '../cards/zt-nano.json' with { type: 'json' }
 import nanoTeacher from '../cards/zt-nano-teacher.json' with { type: 'json' }
@@ -21,13 +21,13 @@ const wan: SizedModel = {
   denoiser: { kind: 'wan-dit', config: wanDitSizes['wan2.1-1.3b'] },
   decoder: { kind: 'taehv-decoder', config: { ...taehv, storedGrowth: taehv.growth } },
   textEncoder: { kind: 't5', config: t5Sizes['umt5-xxl'] },
-  plan: distilledPlans['fastwan-dmd'],
+  plan: releasedPlans['fastwan-dmd'],
 }
 const ltx: SizedModel = {
   denoiser: { kind: 'ltx-dit', config: { ...ltxDitSizes['ltx-2b'], causal: true } },
   decoder: { kind: 'ltx-vae-decoder', config: ltxVaeDecoderSizes['ltx-0.9.5'] },
   textEncoder: { kind: 't5', config: t5Sizes['t5-v1.1-xxl'] },
-  plan: distilledPlans['ltx-0.9.6-distilled'],
+  plan: releasedPlans['ltx-0.9.6-distilled'],
 }
 
 /** The toys of the two families, and our own, each with the grid that a clip has. */
@@ -36,12 +36,12 @@ const toys: Readonly<Record<string, CostedGraphs>> = {
   'toy Wan': checkpointGraphs({
     denoiser: { kind: 'wan-dit', config: toyWan['wan-dit'] as PartConfigs['wan-dit'] },
     decoder: { kind: 'taehv-decoder', config: toyTaehv['taehv-decoder'] as PartConfigs['taehv-decoder'] },
-    plan: distilledPlans['fastwan-dmd'],
+    plan: releasedPlans['fastwan-dmd'],
   }),
   'toy LTX': checkpointGraphs({
     denoiser: { kind: 'ltx-dit', config: toyLtx['ltx-dit'] as PartConfigs['ltx-dit'] },
     decoder: { kind: 'ltx-vae-decoder', config: toyLtx['ltx-vae-decoder'] as PartConfigs['ltx-vae-decoder'] },
-    plan: distilledPlans['ltx-0.9.6-distilled'],
+    plan: releasedPlans['ltx-0.9.6-distilled'],
   }),
 }
 
@@ -106,7 +106,7 @@ describe('the cost of a clip', () => {
   })
 
   it('adds the passes of a plan at their own sizes', () => {
-    const plan: DistilledPlan = distilledPlans['ltx-0.9.8-distilled-two-pass']
+    const plan: ReleasedPlan = releasedPlans['ltx-0.9.8-distilled-two-pass']
     const cost = modelCost(checkpointGraphs({ ...ltx, decoder: undefined, textEncoder: undefined, plan }))
     const size = clip(384, 384, 9, 10)
     const at = (width: number, height: number) =>

@@ -7,7 +7,7 @@
  */
 
 import { type CostPolynomial, type CostTerm, type Extent, extent, type ModelCost } from '../../shared/cost.ts'
-import { type DistilledPlan, distilledSteps } from '../../shared/distilled.ts'
+import { type ReleasedPlan, releasedSteps } from '../../shared/released-plans.ts'
 import { flopsOf } from '../graph/cost.ts'
 import { type Graph, input, scope, sizeOf, trace } from '../graph/graph.ts'
 import { type MemoryNeed, memoryOf } from '../graph/memory.ts'
@@ -145,7 +145,7 @@ export interface SizedModel {
   readonly denoiser: SizedPart<DenoiserKind>
   readonly decoder?: SizedPart<DecoderKind>
   readonly textEncoder?: SizedPart<'t5'>
-  readonly plan: DistilledPlan
+  readonly plan: ReleasedPlan
 }
 
 /** The graphs of a model of released parts. */
@@ -156,7 +156,7 @@ export function checkpointGraphs({ denoiser, decoder, textEncoder, plan }: Sized
   return {
     token: { frames: strides.temporal, side: sizeMultiple },
     guidance: 'second_evaluation',
-    passes: passes?.map(({ scale }, index) => ({ steps: distilledSteps(plan)[index]?.length ?? 0, scale })),
+    passes: passes?.map(({ scale }, index) => ({ steps: releasedSteps(plan)[index]?.length ?? 0, scale })),
     encode: textEncoder && (({ text }) => encoderGraph(textEncoder.config, text)),
     step: ({ frames, height, width, text }) =>
       trace(() =>
@@ -164,6 +164,7 @@ export function checkpointGraphs({ denoiser, decoder, textEncoder, plan }: Sized
           shape: { channels: denoiser.config.channels, frames, height: height * cells, width: width * cells },
           fps: defaultFps,
           rows: text,
+          batch: 1,
         }),
       ),
     decode:

@@ -23,6 +23,8 @@ export interface Denoising {
   readonly fps: number
   /** Rows of text that the graph takes. */
   readonly rows: number
+  /** Texts side by side: one, or with guidance the prompt and what to keep away from. */
+  readonly batch: 1 | 2
 }
 
 interface DenoiserFamily<K extends DenoiserKind> {
@@ -31,10 +33,16 @@ interface DenoiserFamily<K extends DenoiserKind> {
   readonly sizeMultiple: number
   readonly defaultFps: number
   readonly textLimit: (config: PartConfigs[K]) => number
-  readonly textShape: (config: PartConfigs[K], text: Pick<PromptEmbeddings, 'count'>) => Pick<Denoising, 'rows'>
-  /** The prediction, of the latents' shape; inputs `time`, `text` and what else `conditions` feeds. */
-  readonly predict: (config: PartConfigs[K], latents: Value, on: Denoising) => Value
-  readonly conditions: (text: PromptEmbeddings, on: Denoising) => Readonly<Record<string, HostTensor>>
+  /** Rows for a prompt of so many tokens. */
+  readonly rows: (config: PartConfigs[K], tokens: number) => number
+  /**
+   * The prediction, of the latents' shape; inputs `time`, `text` and what else `conditions` feeds.
+   * @param latents [batch, C, F, h, w]
+   * @param repeated makes a batch of what is the same for each text.
+   */
+  readonly predict: (config: PartConfigs[K], latents: Value, repeated: (x: Value) => Value, on: Denoising) => Value
+  /** Feeds for as many texts as the batch has. */
+  readonly conditions: (texts: readonly PromptEmbeddings[], on: Denoising) => Readonly<Record<string, HostTensor>>
   readonly time: (config: PartConfigs[K], timestep: number) => HostTensor
 }
 
@@ -47,11 +55,12 @@ const timeOf = ({ featureWidth }: { readonly featureWidth: number }, timestep: n
   data: timestepFeatures([timestep], featureWidth),
 })
 
-/** A prompt's rows, the rest of the bucket zeros. */
-function textFeed({ data, width }: PromptEmbeddings, { rows }: Denoising): HostTensor {
-  const padded = new Float32Array(rows * width)
-  padded.set(data)
-  return { dtype: 'float32', shape: [1, rows, width], data: padded }
+/** The prompts' rows, the rest of the bucket zeros: [batch, rows, width]. */
+function textFeed(texts: readonly PromptEmbeddings[], { rows }: Denoising): HostTensor {
+  const width = texts[0]?.width ?? 0
+  const padded = new Float32Array(texts.length * rows * width)
+  for (const [index, { data }] of texts.entries()) padded.set(data, index * rows * width)
+  return { dtype: 'float32', shape: [texts.length, rows, width], data: padded }
 }
 
 export const denoisers: { readonly [K in DenoiserKind]: DenoiserFamily<K> } = {
@@ -61,14 +70,14 @@ export const denoisers: { readonly [K in DenoiserKind]: DenoiserFamily<K> } = {
     defaultFps: 16,
     textLimit: ({ textRows = 512 }) => textRows,
     // Rows of zeros are what this network was trained to see behind a prompt.
-    textShape: ({ textRows = 512 }, { count }) => ({ rows: bucketOf(count, textRows) }),
-    predict: (config, latents, { rows }) =>
+    rows: ({ textRows = 512 }, tokens) => bucketOf(tokens, textRows),
+    predict: (config, latents, repeated, { rows, batch }) =>
       wanDit(config, {
         latents,
-        time: input('time', [1, 1, config.featureWidth]),
-        text: input('text', [1, rows, config.textWidth]),
+        time: repeated(input('time', [1, 1, config.featureWidth])),
+        text: input('text', [batch, rows, config.textWidth]),
       }),
-    conditions: (text, on) => ({ text: textFeed(text, on) }),
+    conditions: (texts, on) => ({ text: textFeed(texts, on) }),
     time: timeOf,
   },
   'ltx-dit': {
@@ -76,25 +85,26 @@ export const denoisers: { readonly [K in DenoiserKind]: DenoiserFamily<K> } = {
     sizeMultiple: ltxStrides.spatial,
     defaultFps: 25,
     textLimit: () => 128,
-    textShape: (_, { count }) => ({ rows: bucketOf(count, 128) }),
-    predict: (config, latents, { shape: { frames, height, width }, fps, rows }) => {
+    rows: (_, tokens) => bucketOf(tokens, 128),
+    predict: (config, latents, repeated, { shape: { frames, height, width }, fps, rows, batch }) => {
       const positions = ltxPositions({ frames, height, width, fps, causal: config.causal })
       const velocity = ltxDit(config, {
         tokens: patchify3d(latents, [1, 1, 1]),
-        time: input('time', [1, 1, config.featureWidth]),
-        text: input('text', [1, rows, config.textWidth]),
-        textBias: input('textBias', [1, 1, 1, rows]),
+        time: repeated(input('time', [1, 1, config.featureWidth])),
+        text: input('text', [batch, rows, config.textWidth]),
+        textBias: input('textBias', [batch, 1, 1, rows]),
         rotary: ltxRotary(positions, config.width),
       })
       return unpatchify3d(velocity, latents.shape, [1, 1, 1])
     },
-    conditions: (text, on) => ({ text: textFeed(text, on), textBias: paddingBias(text, on) }),
+    conditions: (texts, on) => ({ text: textFeed(texts, on), textBias: paddingBias(texts, on) }),
     time: timeOf,
   },
 }
 
-/** Nothing is to look at rows behind the prompt. */
-function paddingBias({ count }: PromptEmbeddings, { rows }: Denoising): HostTensor {
-  const data = new Float32Array(rows).fill(-10_000, count)
-  return { dtype: 'float32', shape: [1, 1, 1, rows], data }
+/** Nothing is to look at rows behind a prompt. */
+function paddingBias(texts: readonly PromptEmbeddings[], { rows }: Denoising): HostTensor {
+  const data = new Float32Array(texts.length * rows)
+  for (const [index, { count }] of texts.entries()) data.fill(-10_000, index * rows + count, (index + 1) * rows)
+  return { dtype: 'float32', shape: [texts.length, 1, 1, rows], data }
 }

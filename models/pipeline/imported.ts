@@ -5,9 +5,15 @@
  * configuration that does not belong to the weights asks for tensors of other shapes, and is refused with the session.
  */
 
-import { distilledPlans } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
+import {
+  guidanceOf,
+  type ReleasedPlan,
+  type ReleasedPlanName,
+  releasedPlans,
+  releasedSteps,
+} from '../../shared/released-plans.ts'
 import type { ImportedFile, ImportedManifest, ImportedPart } from '../weights/manifest.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
@@ -27,16 +33,30 @@ export interface FittedModel {
 
 /** @throws GenerationError model_format for a part that is missing, latent_mismatch for parts that do not fit. */
 export function fittedModel(manifest: ImportedManifest, load: LoadPart, text: TextSource): FittedModel {
-  const { id, parts, plan } = manifest
+  const { id, parts } = manifest
   const model: CheckpointModel = {
     id,
     denoiser: importedPart<DenoiserKind>(required(id, 'denoiser', parts.denoiser), load),
     decoder: importedPart<DecoderKind>(required(id, 'decoder', parts.decoder), load),
     text,
-    plan: distilledPlans[required(id, 'plan', plan)],
+    ...passes(manifest, load),
   }
   requireFit(model)
   return { model, card: requestCard(model, manifest) }
+}
+
+/** A model's plan; with an upscaler, the one of two passes where there is one. @throws GenerationError model_format */
+function passes({ id, parts: { upscaler }, plan }: ImportedManifest, load: LoadPart) {
+  const taken = planTaken(required(id, 'plan', plan), upscaler)
+  const wanted = releasedSteps(taken).length > 1
+  const part = wanted ? importedPart<'ltx-upscaler'>(required(id, 'upscaler', upscaler), load) : undefined
+  return { plan: taken, ...(part === undefined ? {} : { upscaler: part }) }
+}
+
+/** The plan that a model runs by. */
+export function planTaken(named: ReleasedPlanName, upscaler: ImportedPart | undefined): ReleasedPlan {
+  const twice = upscaler !== undefined && named === 'ltx-0.9.8-distilled'
+  return releasedPlans[twice ? 'ltx-0.9.8-distilled-two-pass' : named]
 }
 
 /** A part of a manifest as the pipeline takes it. */
@@ -52,10 +72,10 @@ export function required<T>(id: string, slot: string, held: T | undefined): T {
 
 /** The files of a model's parts, in their order; one hash over theirs is the model's. */
 export const partFiles = ({ parts }: ImportedManifest): ImportedFile[] =>
-  [parts.denoiser, parts.textEncoder, parts.decoder].flatMap((part) => part?.files ?? [])
+  [parts.denoiser, parts.textEncoder, parts.decoder, parts.upscaler].flatMap((part) => part?.files ?? [])
 
 /** Parts of different families do not fit each other, which shapes would show only in the middle of a run. */
-function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
+function requireFit({ id, denoiser, decoder, upscaler, plan }: CheckpointModel): void {
   const pairs: Readonly<Record<DenoiserKind, DecoderKind>> = {
     'wan-dit': 'taehv-decoder',
     'ltx-dit': 'ltx-vae-decoder',
@@ -69,6 +89,10 @@ function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
       `${id}: got a ${got}, allowed is a ${wanted} of ${channels}; import it`,
     )
   }
+  if (upscaler !== undefined && upscaler.config.channels !== channels) {
+    const got = `an upscaler of ${upscaler.config.channels} channels`
+    throw new GenerationError('latent_mismatch', `${id}: got ${got}, allowed is one of ${channels}; import it`)
+  }
   if (plan.prediction !== 'flow')
     throw new GenerationError('model_format', `${id}: its plan predicts ${plan.prediction}, ${denoiser.kind} flow`)
 }
@@ -76,7 +100,7 @@ function requireFit({ id, denoiser, decoder, plan }: CheckpointModel): void {
 /** Limits and defaults of requests. */
 function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest: ImportedManifest): ModelCard {
   const { strides, sizeMultiple, defaultFps } = denoisers[denoiser.kind]
-  const steps = stepsOf(plan).length
+  const [steps, guidance] = [stepsOf(plan).length, guidanceOf(plan)]
   const [first] = manifest.parts.denoiser?.files ?? []
   const [second] = manifest.parts.decoder?.files ?? []
   const reference = (file: ImportedFile | undefined) => ({
@@ -112,8 +136,11 @@ function requestCard({ id, denoiser, decoder, plan }: CheckpointModel, manifest:
         max_pixels: 1280 * 720,
         default: '416x256',
       },
-      num_inference_steps: { values: [steps], min: steps, max: steps, default: steps },
-      guidance_scale: { min: 1, max: 1, default: 1 },
+      num_inference_steps:
+        guidance === undefined
+          ? { values: [steps], min: steps, max: steps, default: steps }
+          : { min: 1, max: 100, default: steps },
+      guidance_scale: { min: 1, max: guidance === undefined ? 1 : 20, default: guidance ?? 1 },
       sampler: 'ddim',
     },
     cost: modelCost(checkpointGraphs({ denoiser, decoder, plan })),

@@ -5,7 +5,7 @@ import { sentencePiece } from './sentencepiece.ts'
 
 const plain = sentencePiece(toyTokenizer())
 const withBytes = sentencePiece(toyTokenizer({ bytes: true }))
-const pieces = toyTokenizer().model.vocab as readonly (readonly [string, number])[]
+const pieces = toyTokenizer().model.vocab
 
 /** The highest total score of a cut of the text, by the plain recurrence. */
 function bestScore(text: string): number {

@@ -15,6 +15,7 @@ export interface License {
 export const licenses: Readonly<Record<PartKind, License>> = {
   'ltx-dit': ltx(),
   'ltx-vae-decoder': ltx(),
+  'ltx-upscaler': ltx(),
   'wan-dit': { name: 'Apache-2.0', note: 'as released by Wan-AI; derived weights may differ' },
   'taehv-decoder': { name: 'MIT', note: 'as released by madebyollin' },
   t5: { name: 'Apache-2.0', note: 'as released by Google' },

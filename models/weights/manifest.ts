@@ -7,8 +7,8 @@
  */
 
 import * as v from 'valibot'
-import { type DistilledPlanName, distilledPlans } from '../../shared/distilled.ts'
 import { GenerationError } from '../../shared/errors.ts'
+import { type ReleasedPlanName, releasedPlans } from '../../shared/released-plans.ts'
 import { precisions } from './conversion.ts'
 import { partKinds } from './rename.ts'
 
@@ -45,10 +45,11 @@ export const importedManifestSchema = v.strictObject({
     denoiser: v.optional(partSchema),
     textEncoder: v.optional(partSchema),
     decoder: v.optional(partSchema),
+    upscaler: v.optional(partSchema),
     motion: v.optional(partSchema),
   }),
   tokenizer: v.optional(fileSchema),
-  plan: v.optional(v.picklist(Object.keys(distilledPlans) as [DistilledPlanName, ...DistilledPlanName[]])),
+  plan: v.optional(v.picklist(Object.keys(releasedPlans) as [ReleasedPlanName, ...ReleasedPlanName[]])),
 })
 
 export type ImportedManifest = v.InferOutput<typeof importedManifestSchema>

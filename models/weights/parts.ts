@@ -9,6 +9,7 @@
 import { type Graph, input, type Shape, scope, trace } from '../graph/graph.ts'
 import { at } from '../graph/ops.ts'
 import { type LtxDitConfig, ltxDit, ltxRotary } from '../networks/ltx-dit.ts'
+import { type LtxUpscalerConfig, ltxUpscaler } from '../networks/ltx-upscaler.ts'
 import { denormalised, type LtxVaeDecoderConfig, ltxVaeDecoder } from '../networks/ltx-vae-decoder.ts'
 import { type MotionModuleConfig, motionModule } from '../networks/motion-module.ts'
 import { type T5Config, t5Encoder } from '../networks/t5.ts'
@@ -30,6 +31,7 @@ export interface LtxPartConfig extends LtxDitConfig {
 export interface PartConfigs {
   'ltx-dit': LtxPartConfig
   'ltx-vae-decoder': LtxVaeDecoderConfig
+  'ltx-upscaler': LtxUpscalerConfig
   'wan-dit': WanDitConfig
   'taehv-decoder': TaehvDecoderConfig
   t5: T5Config
@@ -47,7 +49,7 @@ export interface Tensors {
 }
 
 /** What a part does in a pipeline. */
-export type Slot = 'denoiser' | 'textEncoder' | 'decoder' | 'motion'
+export type Slot = 'denoiser' | 'textEncoder' | 'decoder' | 'upscaler' | 'motion'
 
 interface PartDescription<K extends PartKind> {
   readonly slot: Slot
@@ -124,6 +126,18 @@ export const parts: { readonly [K in PartKind]: PartDescription<K> } = {
           input('time', [1, config.featureWidth]),
         ),
       })),
+  },
+  'ltx-upscaler': {
+    slot: 'upscaler',
+    title: 'LTX-Video latent upscaler',
+    signature: /^post_upsample_res_blocks\.0\.conv1\.weight$/,
+    config: (tensors) => ({
+      channels: columnsOf(tensors, 'initial_conv'),
+      width: rowsOf(tensors, 'initial_conv'),
+      blocks: countOf(tensors, 'res_blocks'),
+      groups: 32,
+    }),
+    graph: (config) => trace(() => ({ out: ltxUpscaler(config, input('latents', [1, config.channels, 1, 1, 1])) })),
   },
   'wan-dit': {
     slot: 'denoiser',

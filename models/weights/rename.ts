@@ -7,7 +7,15 @@
  */
 
 /** The networks that weights are known for. */
-export const partKinds = ['ltx-dit', 'ltx-vae-decoder', 'wan-dit', 'taehv-decoder', 't5', 'motion-module'] as const
+export const partKinds = [
+  'ltx-dit',
+  'ltx-vae-decoder',
+  'ltx-upscaler',
+  'wan-dit',
+  'taehv-decoder',
+  't5',
+  'motion-module',
+] as const
 export type PartKind = (typeof partKinds)[number]
 
 type Rewrite = readonly [pattern: RegExp, replacement: string | ((...groups: string[]) => string)]
@@ -43,6 +51,7 @@ const tables: Readonly<Record<PartKind, NameTable>> = {
       [/^per_channel_statistics\.mean-of-means$/, 'latents_mean'],
     ],
   },
+  'ltx-upscaler': { prefix: /^latent_upsampler\./, rewrites: [] },
   'wan-dit': {
     prefix: /^(model\.diffusion_model|transformer|model)\./,
     original: /^blocks\.\d+\.self_attn\./,

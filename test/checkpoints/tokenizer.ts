@@ -1,8 +1,12 @@
 /**
- * A small unigram tokenizer.json, in the form that T5's and UMT5's have: a metaspace, scores, an end token.
+ * A small unigram tokenizer in both forms that T5's and UMT5's come in: a metaspace, scores, an end token.
  */
 
-const words: readonly (readonly [string, number])[] = [
+import { message } from '../../models/onnx/protobuf.ts'
+
+type Piece = readonly [piece: string, score: number]
+
+const words: readonly Piece[] = [
   ['▁', -3],
   ['▁a', -3.2],
   ['▁red', -5],
@@ -33,11 +37,13 @@ const words: readonly (readonly [string, number])[] = [
 /** Ids 0, 1 and 2 are padding, end and unknown, as T5 has them; `bytes` adds UMT5's 256 byte pieces behind those. */
 export function toyTokenizer({ bytes = false } = {}) {
   const special = ['<pad>', '</s>', '<unk>']
-  const bytePieces = Array.from({ length: bytes ? 256 : 0 }, (_, byte) => [
-    `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
-    0,
-  ])
-  const vocab = [...special.map((name) => [name, 0]), ...bytePieces, ...words]
+  const bytePieces = Array.from(
+    { length: bytes ? 256 : 0 },
+    (_, byte): Piece => [`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`, 0],
+  )
+  // Scores are single-precision numbers in either form.
+  const scored = words.map(([piece, score]): Piece => [piece, Math.fround(score)])
+  const vocab: Piece[] = [...special.map((name): Piece => [name, 0]), ...bytePieces, ...scored]
   return {
     version: '1.0',
     added_tokens: special.map((content, id) => ({
@@ -60,4 +66,30 @@ export function toyTokenizer({ bytes = false } = {}) {
     decoder: { type: 'Metaspace', replacement: '▁', add_prefix_space: true, prepend_scheme: 'always' },
     model: { type: 'Unigram', unk_id: 2, vocab, byte_fallback: bytes },
   }
+}
+
+/** The same vocabulary as a spiece.model: google/sentencepiece's ModelProto. */
+export function toySpiece({ bytes = false, charsmap = true, prefix = true, modelType = 1 } = {}): Uint8Array {
+  const { vocab, unk_id } = toyTokenizer({ bytes }).model
+  const model = message()
+  vocab.forEach(([piece, score], id) => {
+    const type = id === unk_id ? 2 : id < 3 ? 3 : id < 3 + (bytes ? 256 : 0) ? 6 : 1
+    const entry = message()
+      .text(1, piece as string)
+      .float(2, score as number)
+    model.message(1, type === 1 ? entry : entry.integer(3, type))
+  })
+  model.message(
+    2,
+    message()
+      .integer(3, modelType)
+      .integer(4, vocab.length)
+      .integer(35, bytes ? 1 : 0),
+  )
+  // What the map says is stood in for; that there is one counts.
+  const normalizer = message()
+    .text(1, 'nmt_nfkc')
+    .integer(3, prefix ? 1 : 0)
+    .integer(4, 1)
+  return model.message(3, charsmap ? normalizer.data(2, Uint8Array.of(1, 2, 3)) : normalizer).bytes()
 }

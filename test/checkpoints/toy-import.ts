@@ -21,10 +21,10 @@ export async function importToyWan(place: string): Promise<void> {
   for (const folder of [encoder, tokenizer]) await mkdir(folder, { recursive: true })
   await writeFile(join(tokenizer, 'tokenizer.json'), JSON.stringify(toyTokenizer({ bytes: true })))
   const metadata = { config: '{"num_heads":2}' }
-  await writeRandomCheckpoint(join(place, 'wan.safetensors'), toyWan, { original: true, metadata })
+  await writeRandomCheckpoint(join(place, 'wan-dmd.safetensors'), toyWan, { original: true, metadata })
   await writeRandomCheckpoint(join(place, 'taew2_1.safetensors'), toyTaehv, { dtype: 'F32' })
   await writeRandomCheckpoint(join(encoder, 'model.safetensors'), toyT5)
-  for (const file of ['wan.safetensors', 'taew2_1.safetensors', 'text_encoder']) {
+  for (const file of ['wan-dmd.safetensors', 'taew2_1.safetensors', 'text_encoder']) {
     const status = await main(['import', join(place, file), '--as', toyImport, '--precision', 'q8', '--json'])
     if (status !== 0) throw new Error(`import of ${file} ended with ${status}`)
   }

@@ -50,6 +50,10 @@ export const toyLtx: RandomParts = {
   },
 }
 
+export const toyUpscaler: RandomParts = {
+  'ltx-upscaler': { channels: 16, width: 32, blocks: 1, groups: 32 },
+}
+
 /** What a released LTX file says about itself. */
 export const toyLtxMetadata = {
   config: JSON.stringify({

@@ -5,8 +5,8 @@
  */
 
 import { basename } from 'node:path'
-import { type DistilledPlanName, distilledPlans } from '../../../shared/distilled.ts'
 import { GenerationError } from '../../../shared/errors.ts'
+import { type ReleasedPlanName, releasedPlans } from '../../../shared/released-plans.ts'
 import { type Precision, precisions } from '../../weights/conversion.ts'
 import { licenses } from '../../weights/licenses.ts'
 import type { ImportedManifest } from '../../weights/manifest.ts'
@@ -108,7 +108,7 @@ function missingSlots(manifest: ImportedManifest | undefined, plans: readonly { 
   }
   const missing = Object.entries(wanted).flatMap(([slot, title]) => (held.has(slot) ? [] : [title]))
   const mute = manifest?.parts.textEncoder !== undefined && manifest.tokenizer === undefined
-  return mute ? [...missing, 'a tokenizer.json beside its text encoder'] : missing
+  return mute ? [...missing, 'a tokenizer.json or spiece.model beside its text encoder'] : missing
 }
 
 const summaryOf = ({ part, parameters, bytes, inPlace }: PartPlan) => ({
@@ -130,9 +130,9 @@ function precisionOf(name: string): Precision {
   return precision
 }
 
-function planOf(name: string | undefined): DistilledPlanName | undefined {
-  if (name === undefined || Object.hasOwn(distilledPlans, name)) return name as DistilledPlanName | undefined
-  const allowed = Object.keys(distilledPlans).join(', ')
+function planOf(name: string | undefined): ReleasedPlanName | undefined {
+  if (name === undefined || Object.hasOwn(releasedPlans, name)) return name as ReleasedPlanName | undefined
+  const allowed = Object.keys(releasedPlans).join(', ')
   throw new GenerationError('invalid_parameter', `--plan: got ${name}, allowed are ${allowed}`)
 }
 

@@ -10,9 +10,9 @@ import { readFile } from 'node:fs/promises'
 import * as v from 'valibot'
 import { standardClip } from '../../../shared/catalog.ts'
 import { type ClipCost, type CostedClip, clipCost, type ModelCost, type TimedModel } from '../../../shared/cost.ts'
-import { distilledPlans, distilledSteps } from '../../../shared/distilled.ts'
 import { GenerationError } from '../../../shared/errors.ts'
 import type { ModelCard } from '../../../shared/manifest.ts'
+import { guidanceOf, releasedPlans, releasedSteps } from '../../../shared/released-plans.ts'
 import { type DeviceReport, deviceReportSchema } from '../../../shared/request.ts'
 import { type AssessedModel, assessDevice, type DeviceAssessment } from '../../../shared/routing.ts'
 import { latentShape } from '../../../shared/video.ts'
@@ -32,6 +32,7 @@ import {
 } from '../../pipeline/cost.ts'
 import type { DecoderKind } from '../../pipeline/decoders.ts'
 import { type DenoiserKind, denoisers } from '../../pipeline/denoisers.ts'
+import { planTaken } from '../../pipeline/imported.ts'
 import { configurationsOf } from '../../pipeline/model.ts'
 import type { Precision } from '../../weights/conversion.ts'
 import type { ImportedPart } from '../../weights/manifest.ts'
@@ -229,8 +230,8 @@ function checkpointSubject(described: Described): Subject {
       width: 416,
       height: 256,
       num_frames: 8 * strides.temporal + 1,
-      num_inference_steps: distilledSteps(plan).flat().length,
-      guidance_scale: 1,
+      num_inference_steps: releasedSteps(plan).flat().length,
+      guidance_scale: guidanceOf(plan) ?? 1,
     },
     revision,
     download: described.download ?? fetched(denoiser, 'q4') + (decoder === undefined ? 0 : fetched(decoder, 'f16')),
@@ -242,14 +243,14 @@ const fetched = (part: SizedPart, precision: Precision): number => partSize(part
 /** An imported model, whole or not; undefined where there is none of this name, or none with a denoiser. */
 async function imported(id: string): Promise<Described | undefined> {
   const manifest = /^[a-z0-9-]+$/.test(id) ? await loadManifest(importedFolder(), id) : undefined
-  const { denoiser, decoder, textEncoder } = manifest?.parts ?? {}
+  const { denoiser, decoder, textEncoder, upscaler } = manifest?.parts ?? {}
   if (denoiser === undefined) return undefined
-  const files = [denoiser, decoder].flatMap((part) => part?.files ?? [])
+  const files = [denoiser, decoder, upscaler].flatMap((part) => part?.files ?? [])
   return {
     denoiser: sizedPart<DenoiserKind>(denoiser),
     ...(decoder === undefined ? {} : { decoder: sizedPart<DecoderKind>(decoder) }),
     ...(textEncoder === undefined ? {} : { textEncoder: sizedPart<'t5'>(textEncoder) }),
-    plan: distilledPlans[manifest?.plan ?? 'fastwan-dmd'],
+    plan: planTaken(manifest?.plan ?? 'fastwan-dmd', upscaler),
     revision: denoiser.files[0]?.sha256.slice(0, 12) ?? '',
     download: files.reduce((total, { bytes }) => total + bytes, 0),
   }
@@ -271,19 +272,19 @@ const published: Readonly<Record<string, SizedModel>> = {
     denoiser: { kind: 'wan-dit', config: wanDitSizes['wan2.1-1.3b'] },
     decoder: wanTaehv,
     textEncoder: { kind: 't5', config: t5Sizes['umt5-xxl'] },
-    plan: distilledPlans['fastwan-dmd'],
+    plan: releasedPlans['fastwan-dmd'],
   },
   'wan2.1-14b': {
     denoiser: { kind: 'wan-dit', config: wanDitSizes['wan2.1-14b'] },
     decoder: wanTaehv,
     textEncoder: { kind: 't5', config: t5Sizes['umt5-xxl'] },
-    plan: distilledPlans['lightx2v-4'],
+    plan: releasedPlans['lightx2v-4'],
   },
   'ltx-2b': {
     denoiser: { kind: 'ltx-dit', config: { ...ltxDitSizes['ltx-2b'], causal: true } },
     decoder: { kind: 'ltx-vae-decoder', config: ltxVaeDecoderSizes['ltx-0.9.5'] },
     textEncoder: { kind: 't5', config: t5Sizes['t5-v1.1-xxl'] },
-    plan: distilledPlans['ltx-0.9.6-distilled'],
+    plan: releasedPlans['ltx-0.9.6-distilled'],
   },
 }
 

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { type DistilledStep, distilledPlans, distilledSteps, startOf } from './distilled.ts'
 import { denoisedFrom } from './prediction.ts'
+import { type ReleasedPlanName, type ReleasedStep, releasedPlans, releasedSteps, startOf } from './released-plans.ts'
 
-const every = Object.entries(distilledPlans).map(([name, plan]) => [name, distilledSteps(plan)] as const)
+const every = Object.entries(releasedPlans).map(([name, plan]) => [name, releasedSteps(plan)] as const)
 
 /** One number through a row, as the step graph computes it. */
-const stepped = (x: number, denoised: number, noise: number, row: DistilledStep) =>
+const stepped = (x: number, denoised: number, noise: number, row: ReleasedStep) =>
   row.latents * x + row.denoised * denoised + row.noise * noise
 
-describe('every distilled plan', () => {
+describe('every plan', () => {
   it.each(every)('%s keeps signal and noise for every row', (_, passes) => {
     for (const row of passes.flat()) {
       // Of clean and noise in the latents, a perfect denoiser leaves alpha′ and, in all, sigma′.
@@ -29,7 +29,7 @@ describe('every distilled plan', () => {
 })
 
 describe('the plan of', () => {
-  const rows = (name: keyof typeof distilledPlans) => distilledSteps(distilledPlans[name]).flat()
+  const rows = (name: keyof typeof releasedPlans) => releasedSteps(releasedPlans[name]).flat()
 
   it('LTX 0.9.6 is the linear-quadratic schedule of eight steps with threshold 0.025', () => {
     const [steps, half, threshold] = [8, 4, 0.025]
@@ -63,7 +63,7 @@ describe('the plan of', () => {
     const { latents, output } = denoisedFrom('noise', row.level)
     const next = stepped(x, latents * x + output * predicted, 0, row)
     // The same in variance-exploding numbers: X = x/alpha, X′ = X + (σ′ − σ)·ε.
-    const sigma = (level: DistilledStep['level']) => level.sigma / level.alpha
+    const sigma = (level: ReleasedStep['level']) => level.sigma / level.alpha
     const exploding = x / row.level.alpha + (sigma(row.next) - sigma(row.level)) * predicted
     expect(next).toBeCloseTo(exploding * row.next.alpha, 12)
   })
@@ -80,9 +80,33 @@ describe('the plan of', () => {
   })
 
   it('LTX 0.9.8 in two passes begins the second where it noises again', () => {
-    const plan = distilledPlans['ltx-0.9.8-distilled-two-pass']
-    const [, second] = distilledSteps(plan)
+    const plan = releasedPlans['ltx-0.9.8-distilled-two-pass']
+    const [, second] = releasedSteps(plan)
     expect(startOf(plan.passes[1])).toEqual(second?.[0]?.level)
     expect(second?.[0]?.timestep).toBeCloseTo(909.4, 10)
+  })
+})
+
+describe('a plan of any number of steps', () => {
+  const sigmas = (name: ReleasedPlanName, steps?: number) =>
+    releasedSteps(releasedPlans[name], steps).flatMap((pass) => pass.map(({ level }) => level.sigma))
+
+  it('has as many as asked for, its own number else', () => {
+    for (const name of ['ltx-base', 'wan2.1-base'] as const) {
+      expect(sigmas(name, 7)).toHaveLength(7)
+      expect(sigmas(name, 1)).toEqual([1])
+      expect(sigmas(name)).toHaveLength(releasedPlans[name].path === 'spaced' ? releasedPlans[name].steps : 0)
+    }
+  })
+
+  it('of LTX in eight steps stands where the distilled one of eight steps was trained', () => {
+    const trained = sigmas('ltx-0.9.6-distilled')
+    sigmas('ltx-base', 8).forEach((sigma, index) => {
+      expect(sigma).toBeCloseTo(trained[index] as number, 12)
+    })
+  })
+
+  it('of Wan is shifted: halfway in time, eight ninths of the noise are left', () => {
+    expect(sigmas('wan2.1-base', 2)[1]).toBeCloseTo(8 / 9, 12)
   })
 })
