@@ -46,7 +46,7 @@ export interface Handover {
 /** Object URLs do not expire while their page lives. */
 const never = '9999-12-31T23:59:59Z'
 
-/** An output before it has an address. */
+/** An output before it has an address; latents have no poster. */
 export type MadeOutput = Omit<Output, 'url'> & { readonly blob: Blob; readonly poster?: Blob }
 
 export type EngineEvent =
@@ -243,7 +243,9 @@ async function* decoded(
   }
   yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
   const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
-  return { ...(await fileOf(bytes, contentType, request, index)), poster: await posterOf(clip) }
+  const file = await fileOf(bytes, contentType, request, index)
+  // Where nothing draws outside a page, as in Node, a clip has no poster.
+  return typeof OffscreenCanvas === 'undefined' ? file : { ...file, poster: await posterOf(clip) }
 }
 
 /** As they lie in memory: every machine with a browser is little-endian. */
