@@ -68,7 +68,7 @@ describe('a client without a service', () => {
     const [webp] = (await run(zoetrope, { seed: 0, outputFormat: 'webp' })).job.outputs
     if (webp?.blob === undefined || webp.poster === undefined) throw new Error('a file and its poster are missing')
     const decoder = new ImageDecoder({ type: 'image/webp', data: await webp.blob.arrayBuffer() })
-    await decoder.completed
+    await decoder.tracks.ready
     expect(decoder.tracks.selectedTrack).toMatchObject({ animated: true, frameCount: 9 })
     const poster = await createImageBitmap(webp.poster)
     expect([poster.width, poster.height, webp.poster.type]).toEqual([32, 32, 'image/png'])
