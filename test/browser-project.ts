@@ -38,6 +38,8 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
         include: ['client/**/*.e2e.test.ts'],
         testTimeout: 300_000,
         hookTimeout: 300_000,
+        // How long a page may take on a busy machine; what it then shows is the claim.
+        expect: { poll: { timeout: 30_000 } },
         sequence: { groupOrder: 2 },
       },
     },
