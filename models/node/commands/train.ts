@@ -9,6 +9,7 @@ import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import type { CurvePoint } from '../../train/loop.ts'
+import type { DenoiserPart } from '../../train/objectives.ts'
 import { curveSvg } from '../../train/plot.ts'
 import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
@@ -22,7 +23,7 @@ import { optimizerNames } from '../optimizers.ts'
 import { releaseAutoencoder, releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { trainAutoencoder } from '../train-autoencoder.ts'
-import { trainDenoiser } from '../train-denoiser.ts'
+import { type DenoiserStage, trainDenoiser } from '../train-denoiser.ts'
 
 const targets = ['autoencoder', 'denoiser'] as const
 
@@ -34,6 +35,7 @@ export const trainCommand: Command = {
     size: { kind: 'text', value: 'SIZE', help: `denoiser: ${Object.keys(ditSizes).join(', ')} (nano)` },
     steps: { kind: 'number', value: 'N', help: 'steps in all (autoencoder 8000, denoiser 20000)' },
     images: { kind: 'number', value: 'N', help: 'denoiser: how many of them learn from pictures alone (a tenth)' },
+    motion: { kind: 'number', value: 'N', help: 'denoiser: how many, at the end, learn from clips alone (0)' },
     batch: { kind: 'number', value: 'N', help: 'samples in a step (24)' },
     clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 2000, denoiser 20000)' },
     pictures: { kind: 'number', value: 'N', help: 'denoiser: single frames to learn from (three for each clip)' },
@@ -46,7 +48,7 @@ export const trainCommand: Command = {
     prediction: { kind: 'text', value: 'NAME', help: `denoiser: what it says, ${predictions.join(', ')} (sample)` },
     weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (clamped)` },
     focus: { kind: 'number', value: 'F', help: 'denoiser: how much more the puppet’s cells count (4)' },
-    shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (1)' },
+    shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (3)' },
     seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
     plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
     ema: { kind: 'number', value: 'D', help: 'denoiser: how much of the average stays at each step (0.999)' },
@@ -84,7 +86,7 @@ async function autoencoder(given: Arguments, surroundings: Surroundings): Promis
 
 async function denoiser(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, show, say } = surroundings
-  const learning = learningOf(given)
+  const [learning, stages] = [learningOf(given), stagesOf(given)]
   const size = oneOf('--size', given.text('size') ?? 'nano', Object.keys(ditSizes) as DitSize[])
   const encoder = given.text('autoencoder') ?? 'autoencoder'
   const from = given.text('from')
@@ -105,11 +107,9 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     })
   const set = await encoded(count, 17, 'clips')
   const pictures = await encoded(given.number('pictures') ?? 3 * count, 1, 'pictures')
-  const steps = given.number('steps') ?? 20000
-  const images = given.number('images') ?? Math.round(steps / 10)
-  const batch = given.number('batch') ?? 24
+  const [alone, both, clips] = stages.map((each) => each.steps)
   say(
-    `latents of ${count} clips and ${pictures.count} pictures are ready; ${images} steps on pictures, then ${steps - images} on clips and pictures`,
+    `latents of ${count} clips and ${pictures.count} pictures are ready; ${alone} steps on pictures, ${both} on both, ${clips} on clips`,
   )
   await trainDenoiser({
     config: ditSizes[size],
@@ -119,24 +119,36 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     backend,
     run: given.text('run') ?? 'denoiser',
     seed: given.number('seed') ?? 1,
-    stages: [
-      {
-        steps: images,
-        parts: [{ name: 'image', batch: 5 * batch, frames: 1, tokens: captionTokens.picture, share: 1 }],
-      },
-      {
-        steps: steps - images,
-        parts: [
-          { name: 'video', batch, frames: 5, tokens: captionTokens.film, share: 0.8 },
-          { name: 'image', batch, frames: 1, tokens: captionTokens.picture, share: 0.2 },
-        ],
-      },
-    ],
+    stages,
     ...learning,
     facts: { size, clips: count, prediction: learning.prediction },
     signal,
-    point: reporter(steps, surroundings),
+    point: reporter(
+      stages.reduce((sum, each) => sum + each.steps, 0),
+      surroundings,
+    ),
   })
+}
+
+/** What to learn from, one after another: pictures, clips and pictures, clips. */
+function stagesOf(given: Arguments): DenoiserStage[] {
+  const steps = given.number('steps') ?? 20000
+  const images = given.number('images') ?? Math.round(steps / 10)
+  const motion = given.number('motion') ?? 0
+  if (images + motion > steps) {
+    const got = `--images and --motion: got ${images} and ${motion}`
+    throw new GenerationError('invalid_parameter', `${got}, allowed are together the ${steps} of --steps`)
+  }
+  const batch = given.number('batch') ?? 24
+  const part = (name: 'video' | 'image', batch: number, share: number): DenoiserPart => {
+    const [frames, tokens] = name === 'video' ? [5, captionTokens.film] : [1, captionTokens.picture]
+    return { name, batch, frames, tokens, share }
+  }
+  return [
+    { steps: images, parts: [part('image', 5 * batch, 1)] },
+    { steps: steps - images - motion, parts: [part('video', batch, 0.8), part('image', batch, 0.2)] },
+    { steps: motion, parts: [part('video', batch, 1)] },
+  ]
 }
 
 /** How to learn; read before anything is encoded, so that a slip costs no minutes. */
@@ -150,7 +162,7 @@ function learningOf(given: Arguments) {
     prediction: oneOf('--prediction', given.text('prediction') ?? 'sample', predictions),
     weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
     focus: given.number('focus') ?? 4,
-    shift: given.number('shift') ?? 1,
+    shift: given.number('shift') ?? 3,
     emaDecay: ema,
     decay: given.number('decay') ?? 0.3,
   }
