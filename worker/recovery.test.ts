@@ -29,6 +29,21 @@ const alarmOf = (job: Job): Promise<number | null> =>
 
 const read = async ({ id }: Job): Promise<Job> => (await (await caller.call('GET', `/v1/videos/${id}`)).json()) as Job
 
+/** Tables that a job's object holds. */
+const storedIn = (job: Job): Promise<string[]> =>
+  runInDurableObject(generation(job), (_, { storage }) =>
+    storage.sql
+      .exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'")
+      .toArray()
+      .map(({ name }) => String(name)),
+  )
+
+/** A job without what is signed anew each time. */
+const withoutRights = (job: Job) => ({
+  ...job,
+  outputs: job.outputs.map(({ url: _, url_expires_at: __, ...output }) => output),
+})
+
 const ended = (job: Job, status = 'completed') =>
   vi.waitFor(async () => expect((await read(job)).status).toBe(status), patience)
 
@@ -68,10 +83,20 @@ describe('a job that is woken', () => {
     expect(polls()).toBeLessThanOrEqual(before + 3)
   })
 
-  it('has nothing more to do after its end, until its result expires', async () => {
+  it('leaves its object empty at its end, and the account holds all that callers may ask for', async () => {
     const job = await caller.run({ seed: 9 })
+    const events = async () => (await caller.call('GET', `/v1/videos/${job.id}/events`)).text()
+    await vi.waitFor(async () => expect(await storedIn(job)).toEqual([]), patience)
     await generationOf(bindings, job.id).wake()
-    await vi.waitFor(async () => expect((await alarmOf(job)) ?? 0).toBeGreaterThan(Date.now() + 3_600_000), patience)
+    expect([await storedIn(job), await alarmOf(job)]).toEqual([[], null])
+    expect(withoutRights(await read(job))).toEqual(withoutRights(job))
+    const told = [...(await events()).matchAll(/^event: (\w+)$/gm)].map(([, type]) => type)
+    expect([told[0], ...told.slice(-2)]).toEqual(['status', 'output', 'status'])
+    const bytes = await caller.call('GET', job.outputs[0]?.url.slice('https://edge.test'.length) ?? '')
+    expect(bytes.status).toBe(200)
+    await runDurableObjectAlarm(account())
+    const due = await runInDurableObject(account(), (_, { storage }) => storage.getAlarm())
+    expect(due).toBe(Date.parse(job.outputs_expire_at ?? ''))
   })
 })
 

@@ -16,9 +16,10 @@ import { sha256, utf8 } from './bytes.ts'
 import { baseUrlOf, type Context } from './context.ts'
 import { expandPrompt } from './expansion.ts'
 import { newId } from './ids.ts'
+import { finishedJob, readJob, recordOf as recordedJob } from './jobs.ts'
 import { initialLatents } from './latents.ts'
 import { moderate } from './moderation.ts'
-import { accountOf, generationOf, type JobRecord, type MediaReference } from './objects/contract.ts'
+import { accountOf, generationOf, type JobRecord, type MediaReference, type Submitted } from './objects/contract.ts'
 import { costOf } from './pricing.ts'
 import { publicUrl } from './public-url.ts'
 import { servicesOf } from './services.ts'
@@ -99,7 +100,7 @@ const draftMs = 7 * 86_400_000
 async function withDraft(context: Context, request: CheckedRequest): Promise<CheckedRequest> {
   if (request.draft_id === undefined) return request
   const viewer = context.get('principal')
-  const draft = await generationOf(context.env, request.draft_id).record(viewer)
+  const draft = await recordedJob(context.env, viewer, request.draft_id)
   if (draft === null) {
     throw new GenerationError('invalid_parameter', 'draft_id: names no job of yours', { pointer: '/draft_id' })
   }
@@ -212,16 +213,24 @@ export async function submit(context: Context, request: CheckedRequest, options:
     const { code, message, retryAfterMs } = answer
     throw new GenerationError(code, message, retryAfterMs === undefined ? {} : { retryAfterMs })
   }
-  const { ticket } = answer
-  const job = await generationOf(context.env, ticket.record.id).open(ticket, principal.caller)
-  if (answer.kind !== 'replayed' && answer.kind !== 'joined') {
-    context.executionCtx.waitUntil(account.delivered(ticket.record.id))
-  }
+  const job = await jobOf(context, answer)
   return {
     job: joinedJob(job, answer.kind, request),
     replayed: answer.kind === 'replayed',
     remaining: answer.remaining,
   }
+}
+
+/** The job the account accepted: over already, in its object, or to be opened now. */
+async function jobOf({ env, get }: Context, { job: id, ticket, finished }: Submitted): Promise<Job> {
+  if (finished !== null) return finishedJob(env, finished)
+  const principal = get('principal')
+  const generation = generationOf(env, id)
+  const live = ticket === null ? generation.attach(principal.caller) : generation.open(ticket, principal.caller)
+  // It may have come to its end in between.
+  const job = (await live) ?? (await readJob(env, { tenant: principal.tenant, subject: null }, id))
+  if (job === null) throw new GenerationError('not_found', 'the job was erased while it was asked for')
+  return job
 }
 
 /** A caller that shares a job is told that its own extras do not apply. */

@@ -105,7 +105,7 @@ function bytesUnder(place: string): number {
 }
 
 function pagesOf(file: string): number {
-  using database = new DatabaseSync(file, { readOnly: true })
+  using database = new DatabaseSync(file, { readOnly: true, timeout: 10_000 })
   const [count, size] = ['page_count', 'page_size'].map((name) =>
     Number(Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]),
   ) as [number, number]

@@ -15,9 +15,11 @@ import {
   directoryOf,
   type EndpointRow,
   type EndpointSecrets,
+  type FinishedJob,
   generationOf,
   type JobRow,
   type ListQuery,
+  type Outcome,
   type Refused,
   type Settled,
   type Settlement,
@@ -27,10 +29,12 @@ import {
   type TokenRow,
   type Viewer,
 } from './contract.ts'
+import { idempotencyTable } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
+import * as records from './records.ts'
 import * as submissions from './submissions.ts'
 
-const tables = `${ledgerTables}${submissions.submissionTables}
+const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS assets (id TEXT PRIMARY KEY, kind TEXT NOT NULL, content_type TEXT NOT NULL,
     bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL);
@@ -41,6 +45,8 @@ const tables = `${ledgerTables}${submissions.submissionTables}
 /** Until then the Worker that submitted has opened the job itself, if it lives. */
 const openingMs = 10_000
 const sweepBatch = 100
+/** From one batch of what is due to the next. */
+const restMs = 100
 /** A job nobody heard of for this long is asked. */
 const silenceMs = 60_000
 
@@ -62,6 +68,8 @@ const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
 export class Account extends DurableObject<Env> implements AccountObject {
   readonly #sql: SqlStorage
   #announced = false
+  /** When the alarm is to ring; undefined before it was looked up, infinite where it is not set. */
+  #alarmAt: number | undefined
   readonly #asking = new Map<string, Promise<number>>()
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -76,12 +84,19 @@ export class Account extends DurableObject<Env> implements AccountObject {
     // What runs or ran already needs no provider; anything new waits while it refuses us.
     const resting = submissions.isServed(this.#sql, command) ? 0 : await this.#restMs(command)
     if (resting > 0) return refusedBy(command.record.provider, resting)
+    this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
     const answer = this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
-    if (answer.kind === 'created' || answer.kind === 'hit' || answer.kind === 'followed') {
-      // In the same write as the row: either both survive or the caller never got an answer.
-      await this.ctx.storage.setAlarm(command.now + openingMs)
-    }
+    // In the same write as the row: either both survive or the caller never got an answer.
+    if (answer.kind !== 'refused' && answer.ticket !== null) await this.#ringBy(command.now + openingMs)
     return answer
+  }
+
+  /** Sets the alarm, unless it rings earlier anyway. Writes without a pause where that is known. */
+  async #ringBy(at: number): Promise<void> {
+    this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
+    if (this.#alarmAt <= at) return
+    this.#alarmAt = at
+    await this.ctx.storage.setAlarm(at)
   }
 
   /** A crowd that arrives together asks once. */
@@ -103,52 +118,70 @@ export class Account extends DurableObject<Env> implements AccountObject {
     this.#announced = true
   }
 
-  async delivered(job: string): Promise<void> {
-    this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', job)
+  async isUnopened(job: string): Promise<boolean> {
+    return this.#sql.exec('SELECT 1 FROM jobs WHERE id = ? AND ticket IS NOT NULL', job).toArray().length > 0
   }
 
   async settle(execution: string, settlement: Settlement) {
-    return this.ctx.storage.transactionSync(() => submissions.settle(this.#sql, execution, settlement))
+    const settled = this.ctx.storage.transactionSync(() => submissions.settle(this.#sql, execution, settlement))
+    await this.#ringBy(settlement.result.expiresAt)
+    return settled
   }
 
-  async release(execution: string): Promise<Settled | null> {
-    return this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution))
+  async release(execution: string, outcome: Outcome): Promise<Settled | null> {
+    const now = Date.now()
+    const settled = this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution, outcome, now))
+    await this.#ringBy(submissions.nextDue(this.#sql, openingMs) ?? Number.POSITIVE_INFINITY)
+    return settled
   }
 
-  async claim(job: string, key: string): Promise<void> {
-    this.#sql.exec('INSERT OR IGNORE INTO objects VALUES (?, ?)', key, job)
+  async outcome(execution: string): Promise<Outcome | null> {
+    return records.outcomeOf(this.#sql, execution)
+  }
+
+  async claim(execution: string, key: string): Promise<void> {
+    submissions.claim(this.#sql, execution, key)
   }
 
   async note(job: string, status: JobStatus): Promise<void> {
     submissions.note(this.#sql, job, status, Date.now())
   }
 
+  async archive(job: string, status: JobStatus, row: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.ctx.storage.transactionSync(() => submissions.archive(this.#sql, job, status, row, Date.now()))
+  }
+
+  async finished(viewer: Viewer, job: string): Promise<FinishedJob | null> {
+    return submissions.isSeen(this.#sql, viewer, job) ? records.finished(this.#sql, job) : null
+  }
+
+  async eraseFinished(viewer: Viewer, job: string): Promise<boolean> {
+    if ((await this.finished(viewer, job)) === null) return false
+    const orphans = await this.forget(job)
+    if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+    return true
+  }
+
   async lookup(contentKey: string, now: number): Promise<StoredResult | null> {
     const [row] = this.#sql
-      .exec(
-        "SELECT result FROM executions WHERE content_key = ? AND state = 'stored' AND expires_at > ?",
-        contentKey,
-        now,
-      )
+      .exec("SELECT id FROM executions WHERE content_key = ? AND state <> 'ended' AND expires_at > ?", contentKey, now)
       .toArray()
-    return row === undefined ? null : (JSON.parse(String(row.result)) as StoredResult)
+    return row === undefined ? null : records.resultOf(this.#sql, String(row.id))
   }
 
   async list(viewer: Viewer, query: ListQuery): Promise<JobRow[]> {
-    return submissions.list(this.#sql, viewer, query)
+    const rows = submissions.list(this.#sql, viewer, query)
+    return rows.map((row) => ({ ...row, finished: records.finished(this.#sql, row.id) }))
   }
 
   async forget(job: string): Promise<string[]> {
     return this.ctx.storage.transactionSync(() => submissions.forget(this.#sql, job))
   }
 
-  async dropObjects(job: string): Promise<string[]> {
-    return this.ctx.storage.transactionSync(() => submissions.dropObjects(this.#sql, job))
-  }
-
   /** Wakes jobs that were silent too long; gives how many are open. */
   async sweep(now: number): Promise<number> {
     await this.#openTickets()
+    await this.#giveUpBytes()
     const silent = this.#sql
       .exec(
         'SELECT id FROM jobs WHERE open = 1 AND checked_at <= ? ORDER BY checked_at LIMIT ?',
@@ -169,16 +202,23 @@ export class Account extends DurableObject<Env> implements AccountObject {
 
   override async alarm(): Promise<void> {
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
-    await this.ctx.storage.setAlarm(Date.now() + 60_000)
+    this.#alarmAt = Date.now() + 60_000
+    await this.ctx.storage.setAlarm(this.#alarmAt)
     try {
-      if (await this.#openTickets()) await this.ctx.storage.deleteAlarm()
+      await this.#openTickets()
+      await this.#giveUpBytes()
     } catch (error) {
-      console.error('account: tickets stay unopened', error)
+      console.error('account: what was due stays so', error)
+      return
     }
+    const due = submissions.nextDue(this.#sql, openingMs)
+    this.#alarmAt = due === undefined ? Number.POSITIVE_INFINITY : Math.max(due, Date.now() + restMs)
+    if (due === undefined) await this.ctx.storage.deleteAlarm()
+    else await this.ctx.storage.setAlarm(this.#alarmAt)
   }
 
-  /** Opens what was accepted but never opened. True where nothing is left. */
-  async #openTickets(): Promise<boolean> {
+  /** Opens what was accepted but never opened. */
+  async #openTickets(): Promise<void> {
     const rows = this.#sql
       .exec(
         'SELECT id, ticket, caller FROM jobs WHERE ticket IS NOT NULL AND created_at <= ? LIMIT ?',
@@ -189,9 +229,17 @@ export class Account extends DurableObject<Env> implements AccountObject {
     for (const row of rows) {
       const ticket = JSON.parse(String(row.ticket)) as Ticket
       await generationOf(this.env, ticket.record.id).open(ticket, String(row.caller))
-      await this.delivered(ticket.record.id)
+      this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', ticket.record.id)
     }
-    return Number(this.#sql.exec('SELECT COUNT(*) AS value FROM jobs WHERE ticket IS NOT NULL').one().value) === 0
+  }
+
+  /** Deletes stored bytes whose time is over. Bytes first: what dies in between is done again. */
+  async #giveUpBytes(): Promise<void> {
+    for (const execution of submissions.outdated(this.#sql, Date.now(), sweepBatch)) {
+      const orphans = submissions.objectsOf(this.#sql, execution)
+      if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+      this.ctx.storage.transactionSync(() => submissions.outdate(this.#sql, execution))
+    }
   }
 
   async deposit(id: string, amount: number): Promise<Balance> {

@@ -6,6 +6,7 @@
 
 import type { EffectiveVideo, Warning } from '../../shared/effective.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
+import type { WireEvent } from '../../shared/events.ts'
 import type { Job, JobStatus, Output, Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
 import type { InferenceMode, LatentEnvelope } from '../../shared/request.ts'
@@ -81,11 +82,45 @@ export interface Ticket {
   readonly result: StoredResult | null
 }
 
+/** What of a job its callers can see, and so all that outlives its object. Times are unix milliseconds. */
+export interface JobFacts {
+  readonly ticket: Ticket
+  readonly status: JobStatus
+  readonly startedAt: number | null
+  readonly completedAt: number | null
+  readonly progress: Progress | null
+  readonly warnings: readonly Warning[]
+  readonly error: JobError | null
+  readonly result: StoredResult | null
+  /** Outputs that were ready before the others. */
+  readonly parts?: readonly StoredOutput[]
+  readonly cost: number
+}
+
+/** An event by its number, and what of it the final job does not tell. */
+export type LogEntry =
+  | readonly [seq: number, kind: 'status', status: JobStatus, progress: Progress | null, warnings: number]
+  | readonly [seq: number, kind: 'output' | 'warning', index: number]
+  | readonly [seq: number, kind: 'error']
+  | readonly [seq: number, kind: 'event', event: WireEvent]
+
+/** A job that is over and has no object any more. */
+export interface FinishedJob {
+  readonly facts: JobFacts
+  readonly log: readonly LogEntry[]
+}
+
+/** A caller's key and what stands for its request. */
+export interface Idempotency {
+  readonly key: string
+  readonly fingerprint: string
+}
+
 export interface SubmitCommand {
   readonly now: number
   readonly record: JobRecord
   readonly caller: string
-  readonly idempotency: { readonly key: string; readonly fingerprint: string } | null
+  readonly idempotency: Idempotency | null
   readonly token: { readonly jti: string; readonly maxJobs: number; readonly maxCost: number } | null
   readonly limits: Limits
 }
@@ -99,7 +134,11 @@ export interface Refused {
 
 export interface Submitted {
   readonly kind: 'created' | 'joined' | 'replayed' | 'hit' | 'followed'
-  readonly ticket: Ticket
+  readonly job: string
+  /** Present where the job's object is still to be opened. */
+  readonly ticket: Ticket | null
+  /** Present where the job is over and needs no object. */
+  readonly finished: FinishedJob | null
   /** Of the bucket of new jobs. */
   readonly remaining: number
 }
@@ -126,6 +165,8 @@ export interface ListQuery {
 export interface JobRow {
   readonly id: string
   readonly createdAt: number
+  /** Present where the job has no object any more. */
+  readonly finished: FinishedJob | null
 }
 
 export interface AssetRow {
@@ -168,17 +209,25 @@ export interface TokenRow {
 /** One per tenant: money, single flight, idempotency, caps, and the index of jobs. */
 export interface AccountObject {
   submit(command: SubmitCommand): Promise<Submitted | Refused>
-  delivered(job: string): Promise<void>
+  /** Whether a job still waits for its object. One that had its object and gave it up does not. */
+  isUnopened(job: string): Promise<boolean>
   settle(execution: string, settlement: Settlement): Promise<Settled>
-  /** The settled result where there is one, which stays. */
-  release(execution: string): Promise<Settled | null>
+  /** Ends an execution without a result; the settled one where there is one, which stays. */
+  release(execution: string, outcome: Outcome): Promise<Settled | null>
+  /** How an execution ended; null where it has not, or nobody knows it. */
+  outcome(execution: string): Promise<Outcome | null>
   note(job: string, status: JobStatus): Promise<void>
+  /** Takes over a job that is over, packed without its result. Twice is once; of a job that was erased nothing is kept. */
+  archive(job: string, status: JobStatus, row: Uint8Array<ArrayBuffer>): Promise<void>
+  finished(viewer: Viewer, job: string): Promise<FinishedJob | null>
+  /** Erases a job that is over and has no object; false where there is none. */
+  eraseFinished(viewer: Viewer, job: string): Promise<boolean>
   lookup(contentKey: string, now: number): Promise<StoredResult | null>
   list(viewer: Viewer, query: ListQuery): Promise<JobRow[]>
+  /** Removes a job from every index; gives the stored bytes nobody needs any more. */
   forget(job: string): Promise<string[]>
-  dropObjects(job: string): Promise<string[]>
-  /** Stored bytes that a job needs before its result is settled. */
-  claim(job: string, key: string): Promise<void>
+  /** Stored bytes that an execution needs before its result is settled. */
+  claim(execution: string, key: string): Promise<void>
   sweep(now: number): Promise<number>
   deposit(id: string, amount: number): Promise<Balance>
   balance(): Promise<Balance>
@@ -197,7 +246,7 @@ export interface AccountObject {
 }
 
 export type OutputAnswer =
-  | { readonly kind: 'found'; readonly output: StoredOutput; readonly tenant: string; readonly envelope: string | null }
+  | { readonly kind: 'found'; readonly output: StoredOutput; readonly envelope: string | null }
   | { readonly kind: 'missing' | 'unready' | 'expired' }
   | { readonly kind: 'unavailable'; readonly available: readonly string[] }
 
@@ -222,17 +271,21 @@ export type Outcome =
 
 /** One per job. */
 export interface GenerationObject {
-  open(ticket: Ticket, caller: string): Promise<Job>
+  /** Begins the job, once in its life; null where it had its object and gave it up. */
+  open(ticket: Ticket, caller: string): Promise<Job | null>
+  /** Adds a caller's interest to a job that lives. */
+  attach(caller: string): Promise<Job | null>
   read(viewer: Viewer): Promise<Job | null>
   record(viewer: Viewer): Promise<JobRecord | null>
   wait(viewer: Viewer, milliseconds: number): Promise<Job | null>
   cancel(viewer: Viewer, caller: string): Promise<Job | null>
-  output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer>
+  output(viewer: Viewer, selection: OutputSelection): Promise<OutputAnswer>
   erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'>
   wake(): Promise<void>
   /** True once per delivery of a known attempt; what it says is not believed, only that there is something to ask. */
   hook(attempt: number, delivery: string, operation: string): Promise<boolean>
-  follow(job: string): Promise<void>
+  /** False where there is nothing to follow: not yet, or no longer. */
+  follow(job: string): Promise<boolean>
   unfollow(job: string): Promise<void>
   execution(): Promise<ExecutionState | null>
   fetch(request: Request): Promise<Response>

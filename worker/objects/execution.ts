@@ -86,7 +86,7 @@ export interface ExecutionPorts {
   readonly store: (finished: Finished) => Promise<StoredResult>
   readonly settle: (result: StoredResult) => Promise<Outcome>
   /** Gives the hold back; the outcome where the result was settled already, by a step that a crash then hid. */
-  readonly release: () => Promise<Outcome | null>
+  readonly release: (pending: Outcome) => Promise<Outcome | null>
   /** The provider refuses our account: others need not try for a while. */
   readonly rest: () => Promise<void>
   readonly log: (what: string, error: unknown) => void
@@ -176,13 +176,13 @@ function started(run: Run, ports: ExecutionPorts, result: StartResult): void {
     return
   }
   if (result.kind === 'refused') {
+    run.unknownSince = null
     if (result.retryAfterMs === undefined) {
       const resting = result.error.code === 'provider_unavailable'
       end(run, ports, failed(result.error.code, result.error.detail), resting)
       return
     }
     run.phase = 'reserved'
-    run.unknownSince = null
     // Refused is not tried: nothing ran, so nothing is counted.
     run.attempts -= 1
     run.dueAt = Math.min(now + result.retryAfterMs, ports.deadlineAt)
@@ -360,8 +360,8 @@ async function bringIn(run: Run, ports: ExecutionPorts): Promise<void> {
 
 async function giveBack(run: Run, ports: ExecutionPorts): Promise<void> {
   try {
-    const settled = await ports.release()
-    conclude(run, ports, settled ?? (run.pending as Outcome))
+    const pending = run.pending as Outcome
+    conclude(run, ports, (await ports.release(pending)) ?? pending)
   } catch (error) {
     ports.log('release: will be tried again', error)
     run.dueAt = ports.now() + 5_000

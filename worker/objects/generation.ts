@@ -2,7 +2,8 @@
  * The generation: one Durable Object per job, from its acceptance to the last webhook.
  *
  * It owns the job's status, its log of events, its alarm and its execution, or follows the execution of an equal job.
- * How an execution proceeds is execution.ts's business; money is the account's.
+ * How an execution proceeds is execution.ts's business; money is the account's. When nothing is left to do it hands the
+ * job over to the account and deletes all it stored; whoever finds nothing here asks there.
  */
 
 import { DurableObject } from 'cloudflare:workers'
@@ -13,11 +14,13 @@ import type { Env } from '../env.ts'
 import type { ProviderPreview } from '../providers/provider.ts'
 import { type Services, servicesOf } from '../services.ts'
 import { withTimeLimit } from '../time-limit.ts'
+import { compactLog, logLifeMs, packJob } from './archive.ts'
 import {
   accountOf,
   type ExecutionState,
   type GenerationObject,
   generationOf,
+  type JobFacts,
   type JobRecord,
   type Outcome,
   type OutputAnswer,
@@ -27,7 +30,7 @@ import {
   type Viewer,
 } from './contract.ts'
 import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
-import { logTable } from './event-log.ts'
+import { logTable, replay } from './event-log.ts'
 import { type EventStream, eventStream } from './event-stream.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
 import {
@@ -37,14 +40,15 @@ import {
   newState,
   nextDueOf,
   partOf,
+  presented,
+  restsAt,
   type State,
   signedEvent,
-  signedJob,
 } from './generation-state.ts'
 import { heardTable, isNews } from './heard.ts'
 import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
-import { expire, logLifeMs, note, shortenLog } from './upkeep.ts'
+import { note, shortenLog } from './upkeep.ts'
 
 const tables = `${logTable}${deliveryTable}${interestTables}${heardTable}
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
@@ -53,6 +57,9 @@ const never = Number.MAX_SAFE_INTEGER
 /** How soon a step is taken again where the machine died in it. */
 const rearmMs = 10_000
 const orphanMs = 30_000
+/** Until a shared execution is looked at again, where it tells us of its end itself; and where it is not there yet. */
+const lookAgainMs = 5_000
+const lookSoonMs = 250
 /** A shared execution that says nothing this long after the deadline is lost. */
 const lostMs = 60_000
 const maxSteps = 16
@@ -64,6 +71,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #events: EventStream
   readonly #waiting = new Set<() => void>()
   #state: State | null
+  /** Whether the job had its life here: late openings find nothing to begin. */
+  #over = false
+  #asking: Promise<boolean> | undefined
   #advancing = false
   #shownStep: number | null = null
   #delivering = false
@@ -72,10 +82,13 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#services = servicesOf(env)
-    this.#events = eventStream(this.#sql, async (event) => {
-      return signedEvent(event, (this.#state as State).ticket.record, await this.#urlKey())
-    })
     this.#state = this.#load()
+    // What happens last is told while the job is handed over already: its record is remembered longer than its state.
+    let record = this.#state?.ticket.record
+    this.#events = eventStream(this.#sql, async (event) => {
+      record = this.#state?.ticket.record ?? record
+      return signedEvent(event, record as JobRecord, await this.#urlKey())
+    })
   }
 
   /** Nothing is written for an id that is only asked about. */
@@ -87,7 +100,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #save(): void {
-    this.#sql.exec("INSERT OR REPLACE INTO meta VALUES ('state', ?)", JSON.stringify(this.#state))
+    if (this.#state !== null)
+      this.#sql.exec("INSERT OR REPLACE INTO meta VALUES ('state', ?)", JSON.stringify(this.#state))
   }
 
   /** The state, for those who may see it. A foreign job and none are one answer. */
@@ -97,18 +111,35 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     return viewer.subject === null || viewer.subject === state.ticket.record.subject ? state : null
   }
 
-  async open(ticket: Ticket, caller: string): Promise<Job> {
-    const state = this.#state ?? this.#begin(ticket)
+  async open(ticket: Ticket, caller: string): Promise<Job | null> {
+    if (this.#state === null && !(await this.#isBeginning(ticket.record))) return null
+    if (this.#over) return null
+    const begun = this.#state
+    const state = begun ?? this.#begin(ticket)
     if (!isTerminal(state.status)) join(this.#sql, caller)
-    if (
-      state.ticket.execution !== state.ticket.record.id &&
-      state.ticket.result === null &&
-      !isTerminal(state.status)
-    ) {
-      await generationOf(this.env, state.ticket.execution).follow(state.ticket.record.id)
+    if (begun === null) await this.#arm(Date.now())
+    const { record, execution, result } = ticket
+    if (begun === null && execution !== record.id && result === null) {
+      await generationOf(this.env, execution).follow(record.id)
     }
-    await this.#arm(Date.now())
-    return this.#present(jobOf(state))
+    return this.#present(state)
+  }
+
+  /** The account knows whether this is the job's beginning, or an opening that comes after its end. A crowd asks once. */
+  #isBeginning({ tenant, id }: JobRecord): Promise<boolean> {
+    this.#asking ??= accountOf(this.env, tenant)
+      .isUnopened(id)
+      .finally(() => {
+        this.#asking = undefined
+      })
+    return this.#asking
+  }
+
+  async attach(caller: string): Promise<Job | null> {
+    const state = this.#state
+    if (state === null) return null
+    if (!isTerminal(state.status)) join(this.#sql, caller)
+    return this.#present(state)
   }
 
   #begin(ticket: Ticket): State {
@@ -129,7 +160,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
 
   async read(viewer: Viewer): Promise<Job | null> {
     const state = this.#seen(viewer)
-    return state === null ? null : this.#present(jobOf(state))
+    return state === null ? null : this.#present(state)
   }
 
   async record(viewer: Viewer): Promise<JobRecord | null> {
@@ -161,7 +192,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       this.#save()
       await this.#arm(Date.now())
     }
-    return this.#present(jobOf(state))
+    return this.#present(state)
   }
 
   async #stop(state: State): Promise<void> {
@@ -184,10 +215,10 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#become('cancelled')
   }
 
-  async follow(job: string): Promise<void> {
-    // A follower may be here before this job was opened: it is remembered all the same.
-    this.#sql.exec(tables)
+  async follow(job: string): Promise<boolean> {
+    if (this.#state === null) return false
     addFollower(this.#sql, job)
+    return true
   }
 
   async unfollow(job: string): Promise<void> {
@@ -242,8 +273,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await withTimeLimit(orphanMs, async (signal) => provider?.cancel(operation, signal))
   }
 
-  async output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer> {
-    const state = viewer === null ? this.#state : this.#seen(viewer)
+  async output(viewer: Viewer, selection: OutputSelection): Promise<OutputAnswer> {
+    const state = this.#seen(viewer)
     return state === null ? { kind: 'missing' } : findOutput(state, selection, Date.now())
   }
 
@@ -255,9 +286,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     if (await note(this.env, state)) this.#save()
     const orphans = await accountOf(this.env, tenant).forget(id)
     if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
-    this.#state = null
-    await this.ctx.storage.deleteAlarm()
-    await this.ctx.storage.deleteAll()
+    await this.#leaveNothing()
     return 'erased'
   }
 
@@ -272,9 +301,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     return new Response(this.#events.open(after, ended), { headers: { 'content-type': 'text/event-stream' } })
   }
 
-  async #present(job: Job): Promise<Job> {
-    if (job.outputs.length === 0) return job
-    return signedJob(job, (this.#state as State).ticket.record, await this.#urlKey())
+  async #present(facts: JobFacts): Promise<Job> {
+    return presented(facts, () => this.#urlKey())
   }
 
   async #urlKey(): Promise<CryptoKey> {
@@ -303,6 +331,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   override async alarm(): Promise<void> {
+    if (this.#state === null) return
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
     await this.ctx.storage.setAlarm(Date.now() + rearmMs)
     // A long step is still being taken: whoever takes it arms what comes after.
@@ -324,18 +353,40 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     try {
       if (state.run !== null) await this.#advance(state, state.run)
       else if (!isTerminal(state.status)) await this.#lookAtShared(state)
-      await this.#tidy(state)
+      if (this.#finishedAt(state) <= Date.now()) await this.#handOver(state)
+      else await this.#tidy(state)
     } finally {
       this.#advancing = false
     }
     // Not awaited: an endpoint that hangs must not hold up the job.
-    if (!this.#delivering && nextDelivery(this.#sql) <= Date.now()) this.ctx.waitUntil(this.#deliver(state))
+    const due = this.#state !== null && !this.#delivering && nextDelivery(this.#sql) <= Date.now()
+    if (due) this.ctx.waitUntil(this.#deliver(state))
+  }
+
+  /** When nothing is left to do here: over, everybody told, no run that could still turn up. */
+  #finishedAt(state: State): number {
+    return this.#delivering || nextDelivery(this.#sql) < never ? never : restsAt(state)
+  }
+
+  /** Gives the job to the account. What dies before the account has it is done again, after that the row is the job. */
+  async #handOver(state: State): Promise<void> {
+    const log = compactLog(replay(this.#sql, 0), state)
+    const { tenant, id } = state.ticket.record
+    await accountOf(this.env, tenant).archive(id, state.status, packJob({ facts: state, log }))
+    // Erased meanwhile, which the account knows too.
+    if (this.#state === state) await this.#leaveNothing()
+  }
+
+  async #leaveNothing(): Promise<void> {
+    this.#state = null
+    this.#over = true
+    await this.ctx.storage.deleteAlarm()
+    await this.ctx.storage.deleteAll()
   }
 
   async #tidy(state: State): Promise<void> {
     if (await note(this.env, state)) this.#save()
     if (shortenLog(this.#sql, state, Date.now())) this.#save()
-    if (await expire(this.env, state, Date.now())) this.#save()
   }
 
   async #deliver(state: State): Promise<void> {
@@ -428,24 +479,26 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     }
   }
 
-  /** A job that shares another's execution asks how far it is. */
+  /** A job that shares another's execution asks how far it is: its object first, then the account, where it is over. */
   async #lookAtShared(state: State): Promise<void> {
-    const executor = generationOf(this.env, state.ticket.execution)
-    await executor.follow(state.ticket.record.id)
+    const { record, execution } = state.ticket
+    const executor = generationOf(this.env, execution)
+    const followed = await executor.follow(record.id)
     const shared = await executor.execution()
+    const outcome = shared?.outcome ?? (await accountOf(this.env, record.tenant).outcome(execution))
     if (shared?.started) this.#become('in_progress')
     if (shared !== null) this.#progress(shared.progress)
-    const lost = shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + lostMs)
-    if (lost) this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
-    else if (shared.outcome !== null) this.#conclude(shared.outcome)
-    state.followAt = isTerminal(state.status) ? never : Date.now() + 5_000
+    if (outcome !== null) this.#conclude(outcome)
+    else if (Date.now() > record.deadlineAt + lostMs)
+      this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
+    state.followAt = isTerminal(state.status) ? never : Date.now() + (followed ? lookAgainMs : lookSoonMs)
     this.#save()
   }
 
   #nextDue(): number {
     if (this.#state === null) return never
     const deliveries = this.#delivering ? Date.now() + rearmMs : nextDelivery(this.#sql)
-    return Math.min(deliveries, nextDueOf(this.#state, logLifeMs, Date.now()))
+    return Math.min(deliveries, this.#finishedAt(this.#state), nextDueOf(this.#state, logLifeMs, Date.now()))
   }
 
   async #arm(at: number): Promise<void> {

@@ -3,8 +3,8 @@
  */
 
 export const interestTables = `
-  CREATE TABLE IF NOT EXISTS interests (caller TEXT PRIMARY KEY);
-  CREATE TABLE IF NOT EXISTS followers (job TEXT PRIMARY KEY);`
+  CREATE TABLE IF NOT EXISTS interests (caller TEXT PRIMARY KEY) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS followers (job TEXT PRIMARY KEY) WITHOUT ROWID;`
 
 const maxInterests = 10_000
 

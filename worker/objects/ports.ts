@@ -62,8 +62,8 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
       const settled = await account.settle(record.id, { now: Date.now(), cost, result })
       return { kind: 'completed', result: settled.result, cost: settled.cost }
     },
-    release: async () => {
-      const settled = await account.release(record.id)
+    release: async (pending) => {
+      const settled = await account.release(record.id, pending)
       return settled === null ? null : { kind: 'completed', ...settled }
     },
     onParts: async (parts) => {
