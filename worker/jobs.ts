@@ -17,17 +17,15 @@ import {
   type OutputAnswer,
   type OutputSelection,
   type Viewer,
+  viewerOf,
 } from './objects/contract.ts'
 import { findOutput, presented, signedEvent } from './objects/generation-state.ts'
 import { servicesOf } from './services.ts'
 
 const urlKey = async (env: Env): Promise<CryptoKey> => (await servicesOf(env).secrets()).urls[0] as CryptoKey
 
-/** A viewer's rights alone; more of a caller does not travel. */
-const only = ({ tenant, subject }: Viewer): Viewer => ({ tenant, subject })
-
 const archived = (env: Env, viewer: Viewer, id: string): Promise<FinishedJob | null> =>
-  accountOf(env, viewer.tenant).finished(only(viewer), id)
+  accountOf(env, viewer.tenant).finished(viewerOf(viewer), id)
 
 /** A job that is over, as its callers are shown it. */
 export const finishedJob = (env: Env, { facts }: FinishedJob): Promise<Job> => presented(facts, () => urlKey(env))
@@ -39,19 +37,19 @@ async function orFinished(env: Env, viewer: Viewer, id: string, job: Job | null)
 
 /** A job; null where a viewer sees none. */
 export const readJob = async (env: Env, viewer: Viewer, id: string): Promise<Job | null> =>
-  orFinished(env, viewer, id, await generationOf(env, id).read(only(viewer)))
+  orFinished(env, viewer, id, await generationOf(env, id).read(viewerOf(viewer)))
 
 /** A job when it is over, or after a while. */
 export const awaitJob = async (env: Env, viewer: Viewer, id: string, milliseconds: number): Promise<Job | null> =>
-  orFinished(env, viewer, id, await generationOf(env, id).wait(only(viewer), milliseconds))
+  orFinished(env, viewer, id, await generationOf(env, id).wait(viewerOf(viewer), milliseconds))
 
 /** Takes back a caller's interest. One that is over stays as it is. */
 export const cancelJob = async (env: Env, viewer: Viewer, id: string, caller: string): Promise<Job | null> =>
-  orFinished(env, viewer, id, await generationOf(env, id).cancel(only(viewer), caller))
+  orFinished(env, viewer, id, await generationOf(env, id).cancel(viewerOf(viewer), caller))
 
 /** What a job was asked to be. */
 export async function recordOf(env: Env, viewer: Viewer, id: string): Promise<JobRecord | null> {
-  const record = await generationOf(env, id).record(only(viewer))
+  const record = await generationOf(env, id).record(viewerOf(viewer))
   return record ?? (await archived(env, viewer, id))?.facts.ticket.record ?? null
 }
 
@@ -62,21 +60,21 @@ export async function outputOf(
   id: string,
   selection: OutputSelection,
 ): Promise<OutputAnswer> {
-  const answer = await generationOf(env, id).output(only(viewer), selection)
+  const answer = await generationOf(env, id).output(viewerOf(viewer), selection)
   const over = answer.kind === 'missing' ? await archived(env, viewer, id) : null
   return over === null ? answer : findOutput(over.facts, selection, Date.now())
 }
 
 /** Erases a job that is over, and what it alone stored. */
 export async function eraseJob(env: Env, viewer: Viewer, id: string): Promise<'erased' | 'active' | 'missing'> {
-  const outcome = await generationOf(env, id).erase(only(viewer))
+  const outcome = await generationOf(env, id).erase(viewerOf(viewer))
   if (outcome !== 'missing') return outcome
-  return (await accountOf(env, viewer.tenant).eraseFinished(only(viewer), id)) ? 'erased' : 'missing'
+  return (await accountOf(env, viewer.tenant).eraseFinished(viewerOf(viewer), id)) ? 'erased' : 'missing'
 }
 
 /** The events of a job after a number, as a response with a stream; 404 and 429 have none. */
 export async function listen(env: Env, viewer: Viewer, id: string, after: number): Promise<Response> {
-  const headers = { 'x-viewer': JSON.stringify(only(viewer)) }
+  const headers = { 'x-viewer': JSON.stringify(viewerOf(viewer)) }
   const asked = new Request(`http://generation/events?after=${after}`, { headers })
   const live = await generationOf(env, id).fetch(asked)
   const over = live.status === 404 ? await archived(env, viewer, id) : null

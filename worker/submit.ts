@@ -12,14 +12,21 @@ import type { Job } from '../shared/job.ts'
 import type { CheckedRequest } from '../shared/request.ts'
 import { type Route, route } from '../shared/routing.ts'
 import type { Principal } from './auth/principal.ts'
-import { sha256, utf8 } from './bytes.ts'
 import { baseUrlOf, type Context } from './context.ts'
 import { expandPrompt } from './expansion.ts'
+import { idempotencyOf } from './idempotency-key.ts'
 import { newId } from './ids.ts'
 import { finishedJob, readJob, recordOf as recordedJob } from './jobs.ts'
 import { initialLatents } from './latents.ts'
 import { moderate } from './moderation.ts'
-import { accountOf, generationOf, type JobRecord, type MediaReference, type Submitted } from './objects/contract.ts'
+import {
+  accountOf,
+  generationOf,
+  type JobRecord,
+  type MediaReference,
+  type Submitted,
+  viewerOf,
+} from './objects/contract.ts'
 import { costOf } from './pricing.ts'
 import { publicUrl } from './public-url.ts'
 import { servicesOf } from './services.ts'
@@ -119,8 +126,8 @@ async function withDraft(context: Context, request: CheckedRequest): Promise<Che
 
 /** Every asset a request names, which must be the tenant's and ready. */
 async function mediaOf(context: Context, effective: EffectiveVideo): Promise<Record<string, MediaReference>> {
-  const { tenant } = context.get('principal')
-  const account = accountOf(context.env, tenant)
+  const viewer = viewerOf(context.get('principal'))
+  const account = accountOf(context.env, viewer.tenant)
   const ids = new Set([
     ...(effective.frame_images ?? []).map(({ image }) => image),
     ...(effective.input_references ?? []),
@@ -132,7 +139,7 @@ async function mediaOf(context: Context, effective: EffectiveVideo): Promise<Rec
   const found = [...ids]
     .filter((id) => id !== undefined)
     .map(async (id) => {
-      const row = await account.asset(id)
+      const row = await account.asset(viewer, id)
       if (row === null) throw new GenerationError('invalid_parameter', `${id}: is no asset of yours; upload it first`)
       if (row.status !== 'ready') throw new GenerationError('asset_not_ready', `${id}: is ${row.status}, not ready`)
       return [id, { sha256: row.sha256, contentType: row.content_type }] as const
@@ -244,24 +251,6 @@ function joinedJob(job: Job, kind: string, request: CheckedRequest): Job {
 function requireProvider({ env }: Context, name: string): void {
   if (servicesOf(env).provider(name) !== undefined) return
   throw new GenerationError('provider_unavailable', `${name}: is not configured here`, { retryAfterMs: 60_000 })
-}
-
-async function idempotencyOf(context: Context, body: unknown) {
-  const key = context.req.header('idempotency-key')
-  if (key === undefined) return null
-  if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
-    throw new GenerationError('invalid_header', 'idempotency-key: allowed are 1 to 255 visible ASCII characters')
-  }
-  // Its own field order is the caller's; the values are what counts.
-  const canonical = JSON.stringify([context.req.path, sortedBody(body)])
-  return { key, fingerprint: await sha256(utf8(canonical)) }
-}
-
-function sortedBody(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortedBody)
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
-  return entries.map(([key, each]) => [key, sortedBody(each)])
 }
 
 const defaultDeadlineMs = 1_800_000

@@ -12,13 +12,16 @@ import {
   type AccountObject,
   type AssetRow,
   type Balance,
+  type Created,
   directoryOf,
   type EndpointRow,
   type EndpointSecrets,
   type FinishedJob,
   generationOf,
+  type Idempotency,
   type JobRow,
   type ListQuery,
+  type NewEndpoint,
   type Outcome,
   type Refused,
   type Settled,
@@ -29,7 +32,7 @@ import {
   type TokenRow,
   type Viewer,
 } from './contract.ts'
-import { idempotencyTable } from './idempotency.ts'
+import { idempotencyTable, recall, remember } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
 import * as records from './records.ts'
 import * as submissions from './submissions.ts'
@@ -37,7 +40,9 @@ import * as submissions from './submissions.ts'
 const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS assets (id TEXT PRIMARY KEY, kind TEXT NOT NULL, content_type TEXT NOT NULL,
-    bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL);
+    bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL,
+    subject TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS uploads (asset TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS endpoints (id TEXT PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL,
     secret TEXT NOT NULL, disabled INTEGER NOT NULL, created_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
@@ -57,6 +62,11 @@ interface HeldSecret {
 }
 
 const rotationMs = 86_400_000
+/** How long an upload keeps others away where its machine died. */
+const uploadMs = 300_000
+
+/** A subject has what it made itself, an API key all of its tenant. */
+const isOwn = ({ subject }: Viewer, row: AssetRow): boolean => subject === null || subject === row.subject
 
 const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
   kind: 'refused',
@@ -251,13 +261,38 @@ export class Account extends DurableObject<Env> implements AccountObject {
     return balanceOf(this.#sql)
   }
 
-  async mintToken({ jti, subject, expiresAt }: TokenRow): Promise<void> {
-    this.#sql.exec(
-      'DELETE FROM token_use WHERE jti IN (SELECT jti FROM tokens WHERE expires_at < ?)',
-      Date.now() - 120_000,
+  /** Makes something once for each key; `again` finds what was made, and undefined gives the key back. */
+  #once<Value>(
+    idempotency: Idempotency | null,
+    now: number,
+    again: (answer: string) => Value | undefined,
+    make: () => { readonly value: Value; readonly answer: string },
+  ): Created<Value> {
+    return this.ctx.storage.transactionSync(() => {
+      const known = recall(this.#sql, idempotency, now)
+      if (known !== null && 'kind' in known) return known
+      const before = known === null ? undefined : again(known.answer)
+      if (before !== undefined) return { kind: 'replayed', value: before }
+      const { value, answer } = make()
+      remember(this.#sql, idempotency, answer, now)
+      return { kind: 'created', value }
+    })
+  }
+
+  async mintToken(row: TokenRow, idempotency: Idempotency | null) {
+    const now = Date.now()
+    const gone = now - 120_000
+    return this.#once<TokenRow>(
+      idempotency,
+      now,
+      (answer) => JSON.parse(answer) as TokenRow,
+      () => {
+        this.#sql.exec('DELETE FROM token_use WHERE jti IN (SELECT jti FROM tokens WHERE expires_at < ?)', gone)
+        this.#sql.exec('DELETE FROM tokens WHERE expires_at < ?', gone)
+        this.#sql.exec('INSERT INTO tokens VALUES (?, ?, ?)', row.jti, row.subject, row.expiresAt)
+        return { value: row, answer: JSON.stringify(row) }
+      },
     )
-    this.#sql.exec('DELETE FROM tokens WHERE expires_at < ?', Date.now() - 120_000)
-    this.#sql.exec('INSERT INTO tokens VALUES (?, ?, ?)', jti, subject, expiresAt)
   }
 
   async revokeToken(jti: string): Promise<boolean> {
@@ -268,16 +303,32 @@ export class Account extends DurableObject<Env> implements AccountObject {
     return this.#sql.exec('SELECT 1 FROM tokens WHERE jti = ?', jti).toArray().length === 1
   }
 
-  /** A row, or the ready one of the same bytes that the tenant has already. */
-  async createAsset(tenant: string, row: AssetRow): Promise<AssetRow> {
-    const [known] = this.#sql
-      .exec("SELECT * FROM assets WHERE sha256 = ? AND kind = ? AND status = 'ready'", row.sha256, row.kind)
-      .toArray()
-    if (known !== undefined) return known as unknown as AssetRow
-    const { id, kind, content_type, bytes, sha256, status, created_at } = row
-    await this.#announce(tenant)
+  async createAsset(viewer: Viewer, row: AssetRow, idempotency: Idempotency | null) {
+    await this.#announce(viewer.tenant)
+    return this.#once<AssetRow>(
+      idempotency,
+      row.created_at,
+      // Bytes that were refused are sent again under the same key.
+      (id) => [this.#asset(viewer, id)].find((known) => known !== null && known.status !== 'rejected') ?? undefined,
+      () => {
+        const value = this.#readyAsset(viewer, row) ?? this.#insertAsset(row)
+        return { value, answer: value.id }
+      },
+    )
+  }
+
+  #readyAsset(viewer: Viewer, { sha256, kind }: AssetRow): AssetRow | undefined {
+    const rows = this.#sql
+      .exec("SELECT * FROM assets WHERE sha256 = ? AND kind = ? AND status = 'ready'", sha256, kind)
+      .toArray() as unknown as AssetRow[]
+    return rows.find((row) => isOwn(viewer, row))
+  }
+
+  #insertAsset(row: AssetRow): AssetRow {
+    const { id, kind, content_type, bytes, sha256, status, created_at, subject } = row
     this.#sql.exec(
-      'INSERT INTO assets VALUES (?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO assets (id, kind, content_type, bytes, sha256, status, created_at, subject)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
       kind,
       content_type,
@@ -285,31 +336,58 @@ export class Account extends DurableObject<Env> implements AccountObject {
       sha256,
       status,
       created_at,
+      subject,
     )
     return row
   }
 
-  async asset(id: string): Promise<AssetRow | null> {
-    const [row] = this.#sql.exec('SELECT * FROM assets WHERE id = ?', id).toArray()
-    return (row as unknown as AssetRow | undefined) ?? null
+  #asset(viewer: Viewer, id: string): AssetRow | null {
+    const [row] = this.#sql.exec('SELECT * FROM assets WHERE id = ?', id).toArray() as unknown as AssetRow[]
+    return row !== undefined && isOwn(viewer, row) ? row : null
+  }
+
+  async asset(viewer: Viewer, id: string): Promise<AssetRow | null> {
+    return this.#asset(viewer, id)
+  }
+
+  async beginUpload(id: string, now: number): Promise<boolean> {
+    this.#sql.exec('DELETE FROM uploads WHERE until <= ?', now)
+    return this.#sql.exec('INSERT OR IGNORE INTO uploads VALUES (?, ?)', id, now + uploadMs).rowsWritten > 0
   }
 
   async finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void> {
+    this.#sql.exec('DELETE FROM uploads WHERE asset = ?', id)
     this.#sql.exec("UPDATE assets SET status = ? WHERE id = ? AND status = 'pending'", status, id)
   }
 
   /** The stored bytes' name where nothing else of the tenant needs them; null where there is no such asset. */
-  async deleteAsset(id: string): Promise<{ readonly key: string | null } | null> {
-    const row = await this.asset(id)
+  async deleteAsset(viewer: Viewer, id: string): Promise<{ readonly key: string | null } | null> {
+    const row = this.#asset(viewer, id)
     if (row === null) return null
     this.#sql.exec('DELETE FROM assets WHERE id = ?', id)
-    const [tenant] = this.#sql.exec("SELECT value FROM known WHERE name = 'tenant'").toArray()
-    const key = `t/${String(tenant?.value ?? '')}/${row.sha256}`
+    const key = `t/${viewer.tenant}/${row.sha256}`
     return { key: submissions.isUsed(this.#sql, key) ? null : key }
   }
 
+  async createEndpoint(endpoint: NewEndpoint, idempotency: Idempotency | null) {
+    return this.#once<NewEndpoint>(
+      idempotency,
+      endpoint.row.created_at,
+      (answer) => {
+        const { id, sealedSecret } = JSON.parse(answer) as { readonly id: string; readonly sealedSecret: string }
+        const row = this.#endpoints().find((known) => known.id === id)
+        return row === undefined ? undefined : { row, sealedSecret }
+      },
+      () => {
+        const { sealedSecret } = endpoint
+        const row = this.#keepEndpoint(endpoint)
+        return { value: { row, sealedSecret }, answer: JSON.stringify({ id: row.id, sealedSecret }) }
+      },
+    )
+  }
+
   /** A new endpoint; for an address that is known already, a new secret beside the old one, which goes in a day. */
-  async createEndpoint(row: EndpointRow, secret: string): Promise<EndpointRow> {
+  #keepEndpoint({ row, sealedSecret: secret }: NewEndpoint): EndpointRow {
     const { id, url, events, created_at } = row
     const until = created_at + rotationMs
     const [known] = this.#sql.exec('SELECT id, secret FROM endpoints WHERE url = ?', url).toArray()
@@ -340,6 +418,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
   }
 
   async endpoints(): Promise<EndpointRow[]> {
+    return this.#endpoints()
+  }
+
+  #endpoints(): EndpointRow[] {
     const rows = this.#sql
       .exec('SELECT id, url, events, disabled, created_at FROM endpoints ORDER BY created_at')
       .toArray()

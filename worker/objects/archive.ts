@@ -6,7 +6,7 @@
  */
 
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import { isTerminal, type JobStatus, type Progress } from '../../shared/job.ts'
+import { isTerminal, type Job } from '../../shared/job.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
 import { utf8 } from '../bytes.ts'
 import type { FinishedJob, JobFacts, LogEntry, StoredResult, Ticket } from './contract.ts'
@@ -58,7 +58,7 @@ export function hitJob(ticket: Ticket, now: number): FinishedJob {
   const warnings = facts.warnings.length
   const outputs = ticket.result?.outputs ?? []
   const entries: ((seq: number) => LogEntry)[] = [
-    (seq) => [seq, 'status', 'queued', null, warnings],
+    (seq) => [seq, 'status', 'queued', null, warnings, null],
     ...facts.warnings.map(
       (_, index) =>
         (seq: number): LogEntry => [seq, 'warning', index],
@@ -67,7 +67,7 @@ export function hitJob(ticket: Ticket, now: number): FinishedJob {
       (_, index) =>
         (seq: number): LogEntry => [seq, 'output', index],
     ),
-    (seq) => [seq, 'status', 'completed', null, warnings],
+    (seq) => [seq, 'status', 'completed', null, warnings, null],
   ]
   return { facts, log: entries.map((entry, index) => entry(index + 1)) }
 }
@@ -85,7 +85,7 @@ export function compactLog(events: readonly NumberedEvent[], facts: JobFacts): L
     function shortened(): LogEntry | undefined {
       switch (event.type) {
         case 'status':
-          return [seq, 'status', event.job.status, event.job.progress, event.job.warnings.length]
+          return statusEntry(seq, event.job)
         case 'output':
           return [seq, 'output', outputs++]
         case 'warning': {
@@ -102,6 +102,17 @@ export function compactLog(events: readonly NumberedEvent[], facts: JobFacts): L
   })
 }
 
+type StatusEntry = Extract<LogEntry, readonly [number, 'status', ...unknown[]]>
+
+const statusEntry = (seq: number, { status, progress, warnings, queue_position: position }: Job): StatusEntry => [
+  seq,
+  'status',
+  status,
+  progress,
+  warnings.length,
+  position,
+]
+
 const isSame = (one: object, other: object): boolean => JSON.stringify(one) === JSON.stringify(other)
 
 /** An event as it was written down when it happened. */
@@ -109,7 +120,7 @@ function expanded(entry: LogEntry, facts: JobFacts): NumberedEvent {
   const [seq, kind] = entry
   switch (kind) {
     case 'status':
-      return { seq, event: { type: 'status', job: jobOf(asItWas(facts, entry[2], entry[3], entry[4])) } }
+      return { seq, event: { type: 'status', job: jobOf(asItWas(facts, entry)) } }
     case 'output':
       return { seq, event: { type: 'output', output: jobOf(facts).outputs[entry[2]] as never } }
     case 'warning':
@@ -124,8 +135,8 @@ function expanded(entry: LogEntry, facts: JobFacts): NumberedEvent {
 }
 
 /** The facts when a status was reached: what came later is taken away. */
-function asItWas(facts: JobFacts, status: JobStatus, progress: Progress | null, warnings: number): JobFacts {
-  const earlier = { ...facts, status, progress, warnings: facts.warnings.slice(0, warnings) }
+function asItWas(facts: JobFacts, [, , status, progress, warnings, queuePosition]: StatusEntry): JobFacts {
+  const earlier = { ...facts, status, progress, queuePosition, warnings: facts.warnings.slice(0, warnings) }
   if (isTerminal(status)) return earlier
   const startedAt = status === 'queued' ? null : facts.startedAt
   return { ...earlier, startedAt, completedAt: null, error: null, result: null, cost: 0 }

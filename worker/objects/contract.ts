@@ -19,6 +19,9 @@ export interface Viewer {
   readonly subject: string | null
 }
 
+/** A viewer's rights alone; more of a caller does not travel. */
+export const viewerOf = ({ tenant, subject }: Viewer): Viewer => ({ tenant, subject })
+
 export interface WebhookTarget {
   readonly url?: string | undefined
   readonly endpoint_id?: string | undefined
@@ -89,6 +92,8 @@ export interface JobFacts {
   readonly startedAt: number | null
   readonly completedAt: number | null
   readonly progress: Progress | null
+  /** How many runs wait before it, while the executor says so. */
+  readonly queuePosition?: number | null
   readonly warnings: readonly Warning[]
   readonly error: JobError | null
   readonly result: StoredResult | null
@@ -99,7 +104,14 @@ export interface JobFacts {
 
 /** An event by its number, and what of it the final job does not tell. */
 export type LogEntry =
-  | readonly [seq: number, kind: 'status', status: JobStatus, progress: Progress | null, warnings: number]
+  | readonly [
+      seq: number,
+      kind: 'status',
+      status: JobStatus,
+      progress: Progress | null,
+      warnings: number,
+      queuePosition: number | null,
+    ]
   | readonly [seq: number, kind: 'output' | 'warning', index: number]
   | readonly [seq: number, kind: 'error']
   | readonly [seq: number, kind: 'event', event: WireEvent]
@@ -115,6 +127,9 @@ export interface Idempotency {
   readonly key: string
   readonly fingerprint: string
 }
+
+/** What came of a creation: made now, or given again as an equal request made it before. */
+export type Created<Value> = { readonly kind: 'created' | 'replayed'; readonly value: Value } | Refused
 
 export interface SubmitCommand {
   readonly now: number
@@ -171,6 +186,8 @@ export interface JobRow {
 
 export interface AssetRow {
   readonly id: string
+  /** Empty for API keys. */
+  readonly subject: string
   readonly kind: 'image' | 'video' | 'audio' | 'latent'
   readonly content_type: string
   readonly bytes: number
@@ -185,6 +202,12 @@ export interface EndpointRow {
   readonly events: readonly string[]
   readonly disabled: boolean
   readonly created_at: number
+}
+
+/** An endpoint as it was made, with the secret it got then, sealed. */
+export interface NewEndpoint {
+  readonly row: EndpointRow
+  readonly sealedSecret: string
 }
 
 export interface EndpointSecrets {
@@ -231,14 +254,17 @@ export interface AccountObject {
   sweep(now: number): Promise<number>
   deposit(id: string, amount: number): Promise<Balance>
   balance(): Promise<Balance>
-  mintToken(row: TokenRow): Promise<void>
+  mintToken(row: TokenRow, idempotency: Idempotency | null): Promise<Created<TokenRow>>
   revokeToken(jti: string): Promise<boolean>
   isTokenGood(jti: string): Promise<boolean>
-  createAsset(tenant: string, row: AssetRow): Promise<AssetRow>
-  asset(id: string): Promise<AssetRow | null>
+  /** A row, or the ready one of the same bytes that the viewer has already. */
+  createAsset(viewer: Viewer, row: AssetRow, idempotency: Idempotency | null): Promise<Created<AssetRow>>
+  asset(viewer: Viewer, id: string): Promise<AssetRow | null>
+  /** False where another upload of the asset is on its way. */
+  beginUpload(id: string, now: number): Promise<boolean>
   finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void>
-  deleteAsset(id: string): Promise<{ readonly key: string | null } | null>
-  createEndpoint(row: EndpointRow, sealedSecret: string): Promise<EndpointRow>
+  deleteAsset(viewer: Viewer, id: string): Promise<{ readonly key: string | null } | null>
+  createEndpoint(endpoint: NewEndpoint, idempotency: Idempotency | null): Promise<Created<NewEndpoint>>
   endpoints(): Promise<EndpointRow[]>
   endpointSecrets(id: string, now: number): Promise<EndpointSecrets | null>
   disableEndpoint(id: string): Promise<void>
@@ -259,6 +285,7 @@ export interface OutputSelection {
 /** How far an execution is, for the jobs that share it. */
 export interface ExecutionState {
   readonly started: boolean
+  readonly queuePosition: number | null
   readonly progress: Progress | null
   readonly outcome: Outcome | null
 }

@@ -91,6 +91,8 @@ export interface ExecutionPorts {
   readonly rest: () => Promise<void>
   readonly log: (what: string, error: unknown) => void
   readonly onStarted: () => void
+  /** How many runs wait before this one. */
+  readonly onQueued: (position: number) => void
   readonly onProgress: (progress: Progress) => void
   readonly onPreview: (preview: ProviderPreview) => void
   /** Brings in what is ready already. It is extra: what fails here is brought in with the rest. */
@@ -297,6 +299,7 @@ function learned(run: Run, ports: ExecutionPorts, status: ProviderStatus, late: 
   const ended = endedAs(status, cancelling, late, run)
   if (ended !== undefined) end(run, ports, ended)
   else if (cancelOverdue(run, ports.now())) end(run, ports, { kind: 'cancelled', confirmed: false })
+  else if (status.state === 'queued' && status.position !== undefined) ports.onQueued(status.position)
   else if (status.state === 'in_progress') {
     if (status.progress !== null) ports.onProgress(status.progress)
     if (status.preview !== undefined) ports.onPreview(status.preview)

@@ -27,6 +27,7 @@ export interface State extends JobFacts {
   startedAt: number | null
   completedAt: number | null
   progress: Progress | null
+  queuePosition?: number | null
   warnings: Warning[]
   error: JobError | null
   result: StoredResult | null
@@ -95,7 +96,7 @@ export function jobOf(state: JobFacts): Job {
     completed_at: time(state.completedAt),
     deadline_at: time(record.deadlineAt) as string,
     outputs_expire_at: time(result?.expiresAt ?? null),
-    queue_position: null,
+    queue_position: status === 'queued' ? (state.queuePosition ?? null) : null,
     progress: state.progress,
     inference_mode: record.mode,
     inference_source: sourceOf(record.effective),

@@ -237,7 +237,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const state = this.#state
     if (state === null) return null
     const outcome = state.run?.outcome ?? null
-    return { started: state.run?.started ?? state.startedAt !== null, progress: state.progress, outcome }
+    const started = state.run?.started ?? state.startedAt !== null
+    return { started, queuePosition: state.queuePosition ?? null, progress: state.progress, outcome }
   }
 
   async wake(): Promise<void> {
@@ -414,6 +415,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#become('in_progress')
         this.#wakeFollowers()
       },
+      onQueued: (position) => {
+        if (this.#queued(position)) this.#wakeFollowers()
+      },
       onProgress: (progress) => this.#progress(progress),
       onPreview: (preview) => this.#preview(preview),
       isTold: (index) => this.#state?.parts?.some((part) => part.index === index) ?? false,
@@ -424,6 +428,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#wakeFollowers()
       },
     })
+  }
+
+  /** Tells how many wait before it, where that changed. */
+  #queued(position: number | null): boolean {
+    const state = this.#state as State
+    if (position === null || state.status !== 'queued' || state.queuePosition === position) return false
+    state.queuePosition = position
+    this.#events.append({ type: 'status', job: jobOf(state) })
+    return true
   }
 
   #progress(progress: Job['progress']): void {
@@ -487,7 +500,10 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const shared = await executor.execution()
     const outcome = shared?.outcome ?? (await accountOf(this.env, record.tenant).outcome(execution))
     if (shared?.started) this.#become('in_progress')
-    if (shared !== null) this.#progress(shared.progress)
+    if (shared !== null) {
+      this.#queued(shared.queuePosition)
+      this.#progress(shared.progress)
+    }
     if (outcome !== null) this.#conclude(outcome)
     else if (Date.now() > record.deadlineAt + lostMs)
       this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)

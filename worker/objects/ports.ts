@@ -23,7 +23,10 @@ import { storeOutputs } from './settlement.ts'
 
 const restMs = 10_000
 
-type Told = Pick<ExecutionPorts, 'save' | 'onStarted' | 'onProgress' | 'onPreview' | 'onWarnings' | 'onOutcome'> & {
+type Told = Pick<
+  ExecutionPorts,
+  'save' | 'onStarted' | 'onQueued' | 'onProgress' | 'onPreview' | 'onWarnings' | 'onOutcome'
+> & {
   /** Which outputs were told of already. */
   readonly isTold: (index: number) => boolean
   readonly onPart: (output: StoredOutput) => void

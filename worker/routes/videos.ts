@@ -13,10 +13,11 @@ import {
 } from '../../shared/request.ts'
 import { base64url, fromBase64url, utf8 } from '../bytes.ts'
 import { type Context, parameter, type Route } from '../context.ts'
+import { createdOf, replayHeaders } from '../idempotency-key.ts'
 import { isId, newId } from '../ids.ts'
 import { awaitJob, cancelJob, eraseJob, finishedJob, listen, outputOf, readJob, recordOf } from '../jobs.ts'
 import { readJson } from '../json.ts'
-import { accountOf } from '../objects/contract.ts'
+import { accountOf, viewerOf } from '../objects/contract.ts'
 import { dollars } from '../objects/generation-state.ts'
 import { servicesOf } from '../services.ts'
 import { macOf, verifyMac } from '../signed-url.ts'
@@ -54,7 +55,7 @@ async function jobResponse(context: Context, accepted: Accepted): Promise<Respon
     'ratelimit-policy': `"jobs";q=${burst};w=${windowSeconds}`,
     ratelimit: `"jobs";r=${accepted.remaining};t=1`,
     ...(wait === undefined ? {} : { 'preference-applied': `wait=${wait}` }),
-    ...(accepted.replayed ? { 'idempotency-replayed': 'true' } : {}),
+    ...replayHeaders(accepted.replayed),
   })
 }
 
@@ -200,15 +201,10 @@ async function extend(context: Context): Promise<Response> {
   if (tail.kind === 'expired') throw new GenerationError('content_expired', 'the parent is no longer stored')
   if (tail.kind !== 'found') throw notExtendable('the job is not completed, or left nothing to go on from')
   const { sha256, bytes, content_type } = tail.output
-  const asset = await accountOf(context.env, principal.tenant).createAsset(principal.tenant, {
-    id: newId('ast'),
-    kind: 'video',
-    content_type,
-    bytes,
-    sha256,
-    status: 'ready',
-    created_at: Date.now(),
-  })
+  const owned = { id: newId('ast'), subject: principal.subject ?? '', created_at: Date.now() }
+  const facts = { kind: 'video', status: 'ready', content_type, bytes, sha256 } as const
+  const account = accountOf(context.env, principal.tenant)
+  const { value: asset } = createdOf(await account.createAsset(viewerOf(principal), { ...owned, ...facts }, null))
   const accepted = await submit(context, childRequest(asked, parent.effective, asset.id), { parentId: parent.id, body })
   return jobResponse(context, accepted)
 }
