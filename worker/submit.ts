@@ -229,11 +229,11 @@ export async function submit(context: Context, request: CheckedRequest, options:
 }
 
 /** The job the account accepted: over already, in its object, or to be opened now. */
-async function jobOf({ env, get }: Context, { job: id, ticket, finished }: Submitted): Promise<Job> {
-  if (finished !== null) return finishedJob(env, finished)
+async function jobOf({ env, get }: Context, { job: id, ticket, found }: Submitted): Promise<Job> {
+  if (found.seat === null) return finishedJob(env, found.finished)
   const principal = get('principal')
-  const generation = generationOf(env, id)
-  const live = ticket === null ? generation.attach(principal.caller) : generation.open(ticket, principal.caller)
+  const generation = generationOf(env, principal.tenant, found.seat)
+  const live = ticket === null ? generation.attach(id, principal.caller) : generation.open(ticket, principal.caller)
   // It may have come to its end in between.
   const job = (await live) ?? (await readJob(env, { tenant: principal.tenant, subject: null }, id))
   if (job === null) throw new GenerationError('not_found', 'the job was erased while it was asked for')

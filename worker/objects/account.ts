@@ -16,7 +16,7 @@ import {
   directoryOf,
   type EndpointRow,
   type EndpointSecrets,
-  type FinishedJob,
+  type Found,
   generationOf,
   type Idempotency,
   type JobRow,
@@ -35,9 +35,11 @@ import {
 import { idempotencyTable, recall, remember } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
 import * as records from './records.ts'
+import { seatOf, seatTables } from './seats.ts'
 import * as submissions from './submissions.ts'
+import { upgrade } from './upgrade.ts'
 
-const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}
+const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}${seatTables}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS assets (id TEXT PRIMARY KEY, kind TEXT NOT NULL, content_type TEXT NOT NULL,
     bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL,
@@ -85,7 +87,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
-    this.#sql.exec(tables)
+    ctx.storage.transactionSync(() => {
+      upgrade(this.#sql)
+      this.#sql.exec(tables)
+    })
     credit(this.#sql, 'start', settingsOf(env).startingCredit, Date.now())
   }
 
@@ -161,12 +166,16 @@ export class Account extends DurableObject<Env> implements AccountObject {
     this.ctx.storage.transactionSync(() => submissions.archive(this.#sql, job, status, row, Date.now()))
   }
 
-  async finished(viewer: Viewer, job: string): Promise<FinishedJob | null> {
-    return submissions.isSeen(this.#sql, viewer, job) ? records.finished(this.#sql, job) : null
+  async find(viewer: Viewer, job: string): Promise<Found | null> {
+    return submissions.isSeen(this.#sql, viewer, job) ? submissions.find(this.#sql, job) : null
+  }
+
+  async seat(job: string): Promise<number | null> {
+    return seatOf(this.#sql, job)
   }
 
   async eraseFinished(viewer: Viewer, job: string): Promise<boolean> {
-    if ((await this.finished(viewer, job)) === null) return false
+    if ((await this.find(viewer, job))?.finished == null) return false
     const orphans = await this.forget(job)
     if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
     return true
@@ -194,18 +203,20 @@ export class Account extends DurableObject<Env> implements AccountObject {
     await this.#giveUpBytes()
     const silent = this.#sql
       .exec(
-        'SELECT id FROM jobs WHERE open = 1 AND checked_at <= ? ORDER BY checked_at LIMIT ?',
+        `SELECT id, number FROM jobs JOIN seats ON seats.job = jobs.id
+         WHERE open = 1 AND checked_at <= ? ORDER BY checked_at LIMIT ?`,
         now - silenceMs,
         sweepBatch,
       )
       .toArray()
     for (const { id } of silent) this.#sql.exec('UPDATE jobs SET checked_at = ? WHERE id = ?', now, String(id))
-    await Promise.allSettled(silent.map(({ id }) => generationOf(this.env, String(id)).wake()))
+    const [known] = this.#sql.exec("SELECT value FROM known WHERE name = 'tenant'").toArray()
+    const tenant = String(known?.value ?? '')
+    await Promise.allSettled(silent.map(({ number }) => generationOf(this.env, tenant, Number(number)).wake()))
     const open = Number(this.#sql.exec('SELECT COUNT(*) AS value FROM jobs WHERE open = 1').one().value)
-    const [tenant] = this.#sql.exec("SELECT value FROM known WHERE name = 'tenant'").toArray()
-    if (open === 0 && tenant !== undefined) {
+    if (open === 0 && known !== undefined) {
       this.#announced = false
-      await directoryOf(this.env).idle(String(tenant.value))
+      await directoryOf(this.env).idle(tenant)
     }
     return open
   }
@@ -238,7 +249,7 @@ export class Account extends DurableObject<Env> implements AccountObject {
       .toArray()
     for (const row of rows) {
       const ticket = JSON.parse(String(row.ticket)) as Ticket
-      await generationOf(this.env, ticket.record.id).open(ticket, String(row.caller))
+      await generationOf(this.env, ticket.record.tenant, ticket.seat).open(ticket, String(row.caller))
       this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', ticket.record.id)
     }
   }

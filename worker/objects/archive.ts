@@ -9,8 +9,8 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { isTerminal, type Job } from '../../shared/job.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
 import { utf8 } from '../bytes.ts'
-import type { FinishedJob, JobFacts, LogEntry, StoredResult, Ticket } from './contract.ts'
-import { jobOf, newState } from './generation-state.ts'
+import type { FinishedJob, JobFacts, LogEntry, StoredResult } from './contract.ts'
+import { jobOf, newFacts } from './generation-state.ts'
 
 /** How long the whole log is told; afterwards there is only the final status. */
 export const logLifeMs = 86_400_000
@@ -24,7 +24,7 @@ export const unpacked = (bytes: Uint8Array | ArrayBuffer): unknown =>
 
 interface Row {
   readonly v: 1
-  readonly ticket: Omit<Ticket, 'result'>
+  readonly ticket: Omit<JobFacts['ticket'], 'result'>
   readonly hit: boolean
   readonly facts: Omit<JobFacts, 'ticket' | 'result'>
   readonly log: readonly LogEntry[]
@@ -53,8 +53,8 @@ export function unpackJob(bytes: Uint8Array | ArrayBuffer, result: StoredResult 
 }
 
 /** The job of a request whose result was stored already: over as it begins, and told so. */
-export function hitJob(ticket: Ticket, now: number): FinishedJob {
-  const facts: JobFacts = { ...newState(ticket, now), status: 'completed', completedAt: now, result: ticket.result }
+export function hitJob(ticket: JobFacts['ticket'], now: number): FinishedJob {
+  const facts: JobFacts = { ...newFacts(ticket), status: 'completed', completedAt: now, result: ticket.result }
   const warnings = facts.warnings.length
   const outputs = ticket.result?.outputs ?? []
   const entries: ((seq: number) => LogEntry)[] = [

@@ -81,13 +81,15 @@ export interface Ticket {
   readonly record: JobRecord
   /** The job whose execution this one shares; its own id where it has one itself. */
   readonly execution: string
+  /** Where the job lives until it is over. */
+  readonly seat: number
   /** Present where the result was stored already. */
   readonly result: StoredResult | null
 }
 
 /** What of a job its callers can see, and so all that outlives its object. Times are unix milliseconds. */
 export interface JobFacts {
-  readonly ticket: Ticket
+  readonly ticket: Omit<Ticket, 'seat'>
   readonly status: JobStatus
   readonly startedAt: number | null
   readonly completedAt: number | null
@@ -122,6 +124,11 @@ export interface FinishedJob {
   readonly log: readonly LogEntry[]
 }
 
+/** Where a job is: in a seat while it lives, in the account when it is over. */
+export type Found =
+  | { readonly seat: number; readonly finished: null }
+  | { readonly seat: null; readonly finished: FinishedJob }
+
 /** A caller's key and what stands for its request. */
 export interface Idempotency {
   readonly key: string
@@ -152,8 +159,7 @@ export interface Submitted {
   readonly job: string
   /** Present where the job's object is still to be opened. */
   readonly ticket: Ticket | null
-  /** Present where the job is over and needs no object. */
-  readonly finished: FinishedJob | null
+  readonly found: Found
   /** Of the bucket of new jobs. */
   readonly remaining: number
 }
@@ -180,7 +186,6 @@ export interface ListQuery {
 export interface JobRow {
   readonly id: string
   readonly createdAt: number
-  /** Present where the job has no object any more. */
   readonly finished: FinishedJob | null
 }
 
@@ -232,17 +237,20 @@ export interface TokenRow {
 /** One per tenant: money, single flight, idempotency, caps, and the index of jobs. */
 export interface AccountObject {
   submit(command: SubmitCommand): Promise<Submitted | Refused>
-  /** Whether a job still waits for its object. One that had its object and gave it up does not. */
+  /** Whether a job still waits to begin in its seat. One that began does not, whatever became of it. */
   isUnopened(job: string): Promise<boolean>
+  /** Where a job is; null where a viewer sees none. */
+  find(viewer: Viewer, job: string): Promise<Found | null>
   settle(execution: string, settlement: Settlement): Promise<Settled>
   /** Ends an execution without a result; the settled one where there is one, which stays. */
   release(execution: string, outcome: Outcome): Promise<Settled | null>
   /** How an execution ended; null where it has not, or nobody knows it. */
   outcome(execution: string): Promise<Outcome | null>
+  /** The seat of a job of this tenant, whoever asks; null where it has none. */
+  seat(job: string): Promise<number | null>
   note(job: string, status: JobStatus): Promise<void>
   /** Takes over a job that is over, packed without its result. Twice is once; of a job that was erased nothing is kept. */
   archive(job: string, status: JobStatus, row: Uint8Array<ArrayBuffer>): Promise<void>
-  finished(viewer: Viewer, job: string): Promise<FinishedJob | null>
   /** Erases a job that is over and has no object; false where there is none. */
   eraseFinished(viewer: Viewer, job: string): Promise<boolean>
   lookup(contentKey: string, now: number): Promise<StoredResult | null>
@@ -296,25 +304,30 @@ export type Outcome =
   | { readonly kind: 'expired' }
   | { readonly kind: 'cancelled'; readonly confirmed: boolean }
 
-/** One per job. */
+/**
+ * One per seat, with one job at a time. Every question names the job: to one that is not there, or not any more, the
+ * answer is null.
+ */
 export interface GenerationObject {
-  /** Begins the job, once in its life; null where it had its object and gave it up. */
+  /** Begins the job, once in its life; null where it had its time here and is gone. */
   open(ticket: Ticket, caller: string): Promise<Job | null>
   /** Adds a caller's interest to a job that lives. */
-  attach(caller: string): Promise<Job | null>
-  read(viewer: Viewer): Promise<Job | null>
-  record(viewer: Viewer): Promise<JobRecord | null>
-  wait(viewer: Viewer, milliseconds: number): Promise<Job | null>
-  cancel(viewer: Viewer, caller: string): Promise<Job | null>
-  output(viewer: Viewer, selection: OutputSelection): Promise<OutputAnswer>
-  erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'>
+  attach(job: string, caller: string): Promise<Job | null>
+  read(viewer: Viewer, job: string): Promise<Job | null>
+  record(viewer: Viewer, job: string): Promise<JobRecord | null>
+  wait(viewer: Viewer, job: string, milliseconds: number): Promise<Job | null>
+  cancel(viewer: Viewer, job: string, caller: string): Promise<Job | null>
+  output(viewer: Viewer, job: string, selection: OutputSelection): Promise<OutputAnswer | null>
+  erase(viewer: Viewer, job: string): Promise<'erased' | 'active' | null>
+  /** Has whoever sits here look at once. */
   wake(): Promise<void>
   /** True once per delivery of a known attempt; what it says is not believed, only that there is something to ask. */
-  hook(attempt: number, delivery: string, operation: string): Promise<boolean>
-  /** False where there is nothing to follow: not yet, or no longer. */
-  follow(job: string): Promise<boolean>
-  unfollow(job: string): Promise<void>
-  execution(): Promise<ExecutionState | null>
+  hook(job: string, attempt: number, delivery: string, operation: string): Promise<boolean>
+  /** Remembers a follower and its seat. False where there is nothing to follow: not yet, or no longer. */
+  follow(job: string, follower: string, seat: number): Promise<boolean>
+  unfollow(job: string, follower: string): Promise<void>
+  execution(job: string): Promise<ExecutionState | null>
+  /** Its events: 200, 404 or 429. */
   fetch(request: Request): Promise<Response>
 }
 
@@ -347,6 +360,7 @@ const named = (kind: string, name: string): string => `${kind}:${name.length}:${
 const stub = <Contract>(namespace: DurableObjectNamespace, name: string): Contract =>
   namespace.get(namespace.idFromName(name)) as unknown as Contract
 
-export const generationOf = (env: Env, job: string): GenerationObject => stub(env.GENERATIONS, named('job', job))
+export const generationOf = (env: Env, tenant: string, seat: number): GenerationObject =>
+  stub(env.GENERATIONS, `${named('tenant', tenant)}:${seat}`)
 export const accountOf = (env: Env, tenant: string): AccountObject => stub(env.ACCOUNTS, named('tenant', tenant))
 export const directoryOf = (env: Env): DirectoryObject => stub(env.DIRECTORY, 'directory')

@@ -23,6 +23,7 @@ import { newRun, type Run } from './execution.ts'
 
 export interface State extends JobFacts {
   readonly schema_v: 1
+  readonly ticket: Ticket
   status: JobStatus
   startedAt: number | null
   completedAt: number | null
@@ -43,19 +44,25 @@ export interface State extends JobFacts {
   shortened: boolean
 }
 
+/** What can be seen of a job as it begins. */
+export const newFacts = (ticket: JobFacts['ticket']) => ({
+  ticket,
+  status: 'queued' as const,
+  startedAt: null,
+  completedAt: null,
+  progress: null,
+  warnings: [...ticket.record.warnings],
+  error: null,
+  result: null,
+  cost: 0,
+})
+
 export function newState(ticket: Ticket, now: number): State {
   const own = ticket.execution === ticket.record.id && ticket.result === null
   return {
+    ...newFacts(ticket),
     schema_v: 1,
     ticket,
-    status: 'queued',
-    startedAt: null,
-    completedAt: null,
-    progress: null,
-    warnings: [...ticket.record.warnings],
-    error: null,
-    result: null,
-    cost: 0,
     run: own ? newRun(now) : null,
     followAt: own || ticket.result !== null ? Number.MAX_SAFE_INTEGER : now,
     noted: null,

@@ -1,9 +1,10 @@
 /**
- * The generation: one Durable Object per job, from its acceptance to the last webhook.
+ * The generation: one Durable Object for a job, from its acceptance to the last webhook; then for another.
  *
  * It owns the job's status, its log of events, its alarm and its execution, or follows the execution of an equal job.
  * How an execution proceeds is execution.ts's business; money is the account's. When nothing is left to do it hands the
- * job over to the account and deletes all it stored; whoever finds nothing here asks there.
+ * job over to the account and deletes all it stored, and its seat may be given to another job. So every question names
+ * its job, and what was awaited in between is followed by a look whether the job is still the one that sits here.
  */
 
 import { DurableObject } from 'cloudflare:workers'
@@ -68,12 +69,12 @@ const maxReaders = 64
 export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #sql: SqlStorage
   readonly #services: Services
-  readonly #events: EventStream
+  #events: EventStream
   readonly #waiting = new Set<() => void>()
   #state: State | null
-  /** Whether the job had its life here: late openings find nothing to begin. */
-  #over = false
-  #asking: Promise<boolean> | undefined
+  /** Jobs that had their time here: late openings find nothing to begin. */
+  readonly #over = new Set<string>()
+  readonly #asking = new Map<string, Promise<boolean>>()
   #advancing = false
   #shownStep: number | null = null
   #delivering = false
@@ -83,11 +84,13 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#sql = ctx.storage.sql
     this.#services = servicesOf(env)
     this.#state = this.#load()
-    // What happens last is told while the job is handed over already: its record is remembered longer than its state.
-    let record = this.#state?.ticket.record
-    this.#events = eventStream(this.#sql, async (event) => {
-      record = this.#state?.ticket.record ?? record
-      return signedEvent(event, record as JobRecord, await this.#urlKey())
+    this.#events = this.#eventsOf(this.#state?.ticket.record)
+  }
+
+  /** A stream for one job alone: what happens last is told while the next job may sit here already. */
+  #eventsOf(record: JobRecord | undefined): EventStream {
+    return eventStream(this.#sql, async (event) => {
+      return record === undefined ? event : signedEvent(event, record, await this.#urlKey())
     })
   }
 
@@ -104,39 +107,58 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       this.#sql.exec("INSERT OR REPLACE INTO meta VALUES ('state', ?)", JSON.stringify(this.#state))
   }
 
-  /** The state, for those who may see it. A foreign job and none are one answer. */
-  #seen(viewer: Viewer): State | null {
-    const state = this.#state
+  /** The state of a job, where it is the one that sits here. */
+  #of(job: string): State | null {
+    return this.#state?.ticket.record.id === job ? this.#state : null
+  }
+
+  /** The same, for those who may see it. A foreign job and none are one answer. */
+  #seen(viewer: Viewer, job: string): State | null {
+    const state = this.#of(job)
     if (state === null || state.ticket.record.tenant !== viewer.tenant) return null
     return viewer.subject === null || viewer.subject === state.ticket.record.subject ? state : null
   }
 
   async open(ticket: Ticket, caller: string): Promise<Job | null> {
-    if (this.#state === null && !(await this.#isBeginning(ticket.record))) return null
-    if (this.#over) return null
-    const begun = this.#state
+    const { id } = ticket.record
+    if (this.#of(id) === null && !(await this.#isBeginning(ticket.record))) return null
+    if (this.#over.has(id)) return null
+    const before = this.#state
+    if (before !== null && before.ticket.record.id !== id) {
+      // The account has it already, or it would not have given its seat away: only its farewell was cut short.
+      if (restsAt(before) > Date.now()) return null
+      await this.#leaveNothing()
+    }
+    const begun = this.#of(id)
+    if (begun === null && this.#state !== null) return null
     const state = begun ?? this.#begin(ticket)
     if (!isTerminal(state.status)) join(this.#sql, caller)
     if (begun === null) await this.#arm(Date.now())
-    const { record, execution, result } = ticket
-    if (begun === null && execution !== record.id && result === null) {
-      await generationOf(this.env, execution).follow(record.id)
-    }
+    if (begun === null && ticket.execution !== id && ticket.result === null) await this.#follow(state)
     return this.#present(state)
+  }
+
+  /** Makes itself known to the execution it shares. Gives its object, where that has one and can be followed. */
+  async #follow({ ticket: { record, execution, seat } }: State): Promise<GenerationObject | null> {
+    const at = await accountOf(this.env, record.tenant).seat(execution)
+    if (at === null) return null
+    const executor = generationOf(this.env, record.tenant, at)
+    return (await executor.follow(execution, record.id, seat)) ? executor : null
   }
 
   /** The account knows whether this is the job's beginning, or an opening that comes after its end. A crowd asks once. */
   #isBeginning({ tenant, id }: JobRecord): Promise<boolean> {
-    this.#asking ??= accountOf(this.env, tenant)
-      .isUnopened(id)
-      .finally(() => {
-        this.#asking = undefined
-      })
-    return this.#asking
+    const asking =
+      this.#asking.get(id) ??
+      accountOf(this.env, tenant)
+        .isUnopened(id)
+        .finally(() => this.#asking.delete(id))
+    this.#asking.set(id, asking)
+    return asking
   }
 
-  async attach(caller: string): Promise<Job | null> {
-    const state = this.#state
+  async attach(job: string, caller: string): Promise<Job | null> {
+    const state = this.#of(job)
     if (state === null) return null
     if (!isTerminal(state.status)) join(this.#sql, caller)
     return this.#present(state)
@@ -147,6 +169,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#sql.exec(tables)
     const state = newState(ticket, now)
     this.#state = state
+    this.#events = this.#eventsOf(ticket.record)
+    this.#shownStep = null
     this.#events.append({ type: 'status', job: jobOf(state) })
     for (const warning of state.warnings) this.#events.append({ type: 'warning', warning })
     enqueue(this.#sql, ticket.record, 'queued', now)
@@ -158,17 +182,17 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     return state
   }
 
-  async read(viewer: Viewer): Promise<Job | null> {
-    const state = this.#seen(viewer)
+  async read(viewer: Viewer, job: string): Promise<Job | null> {
+    const state = this.#seen(viewer, job)
     return state === null ? null : this.#present(state)
   }
 
-  async record(viewer: Viewer): Promise<JobRecord | null> {
-    return this.#seen(viewer)?.ticket.record ?? null
+  async record(viewer: Viewer, job: string): Promise<JobRecord | null> {
+    return this.#seen(viewer, job)?.ticket.record ?? null
   }
 
-  async wait(viewer: Viewer, milliseconds: number): Promise<Job | null> {
-    const state = this.#seen(viewer)
+  async wait(viewer: Viewer, job: string, milliseconds: number): Promise<Job | null> {
+    const state = this.#seen(viewer, job)
     if (state === null) return null
     if (!isTerminal(state.status)) {
       await new Promise<void>((resolve) => {
@@ -181,11 +205,11 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#waiting.add(done)
       })
     }
-    return this.read(viewer)
+    return this.read(viewer, job)
   }
 
-  async cancel(viewer: Viewer, caller: string): Promise<Job | null> {
-    const state = this.#seen(viewer)
+  async cancel(viewer: Viewer, job: string, caller: string): Promise<Job | null> {
+    const state = this.#seen(viewer, job)
     if (state === null) return null
     if (!isTerminal(state.status) && leave(this.#sql, caller, viewer.subject === null)) {
       await this.#stop(state)
@@ -198,8 +222,12 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   async #stop(state: State): Promise<void> {
     const { run, ticket } = state
     if (run === null) {
-      await generationOf(this.env, ticket.execution).unfollow(ticket.record.id)
-      return this.#leave()
+      const { id, tenant } = ticket.record
+      const seat = await accountOf(this.env, tenant).seat(ticket.execution)
+      if (seat !== null) await generationOf(this.env, tenant, seat).unfollow(ticket.execution, id)
+      // It may have come to its end meanwhile.
+      if (this.#state === state) this.#leave()
+      return
     }
     // Others share the execution: only this job ends.
     if (followerCount(this.#sql) > 0) return this.#leave()
@@ -215,16 +243,16 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#become('cancelled')
   }
 
-  async follow(job: string): Promise<boolean> {
-    if (this.#state === null) return false
-    addFollower(this.#sql, job)
+  async follow(job: string, follower: string, seat: number): Promise<boolean> {
+    if (this.#of(job) === null) return false
+    addFollower(this.#sql, follower, seat)
     return true
   }
 
-  async unfollow(job: string): Promise<void> {
-    const state = this.#state
+  async unfollow(job: string, follower: string): Promise<void> {
+    const state = this.#of(job)
     if (state === null) return
-    removeFollower(this.#sql, job)
+    removeFollower(this.#sql, follower)
     // This job's own callers left before; the last follower takes the execution along.
     const abandoned = followerCount(this.#sql) === 0 && isTerminal(state.status)
     if (abandoned && state.run !== null && requestCancel(state.run, Date.now())) {
@@ -233,8 +261,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     }
   }
 
-  async execution(): Promise<ExecutionState | null> {
-    const state = this.#state
+  async execution(job: string): Promise<ExecutionState | null> {
+    const state = this.#of(job)
     if (state === null) return null
     const outcome = state.run?.outcome ?? null
     const started = state.run?.started ?? state.startedAt !== null
@@ -252,8 +280,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await this.ctx.storage.setAlarm(now)
   }
 
-  async hook(attempt: number, delivery: string, operation: string): Promise<boolean> {
-    const state = this.#state
+  async hook(job: string, attempt: number, delivery: string, operation: string): Promise<boolean> {
+    const state = this.#of(job)
     const run = state?.run
     if (state === null || run === null || run === undefined || attempt > run.attempts) return false
     const now = Date.now()
@@ -274,27 +302,27 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await withTimeLimit(orphanMs, async (signal) => provider?.cancel(operation, signal))
   }
 
-  async output(viewer: Viewer, selection: OutputSelection): Promise<OutputAnswer> {
-    const state = this.#seen(viewer)
-    return state === null ? { kind: 'missing' } : findOutput(state, selection, Date.now())
+  async output(viewer: Viewer, job: string, selection: OutputSelection): Promise<OutputAnswer | null> {
+    const state = this.#seen(viewer, job)
+    return state === null ? null : findOutput(state, selection, Date.now())
   }
 
-  async erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'> {
-    const state = this.#seen(viewer)
-    if (state === null) return 'missing'
+  async erase(viewer: Viewer, job: string): Promise<'erased' | 'active' | null> {
+    const state = this.#seen(viewer, job)
+    if (state === null) return null
     if (!isTerminal(state.status) || (state.run !== null && state.run.phase !== 'done')) return 'active'
     const { tenant, id } = state.ticket.record
     if (await note(this.env, state)) this.#save()
     const orphans = await accountOf(this.env, tenant).forget(id)
     if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
-    await this.#leaveNothing()
+    if (this.#state === state) await this.#leaveNothing()
     return 'erased'
   }
 
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url)
     const viewer = JSON.parse(request.headers.get('x-viewer') ?? '{}') as Viewer
-    const state = this.#seen(viewer)
+    const state = this.#seen(viewer, url.pathname.split('/')[1] ?? '')
     if (state === null) return new Response(null, { status: 404 })
     if (this.#events.size() >= maxReaders) return new Response(null, { status: 429 })
     const after = Number(url.searchParams.get('after') ?? 0)
@@ -354,13 +382,14 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     try {
       if (state.run !== null) await this.#advance(state, state.run)
       else if (!isTerminal(state.status)) await this.#lookAtShared(state)
+      if (this.#state !== state) return
       if (this.#finishedAt(state) <= Date.now()) await this.#handOver(state)
       else await this.#tidy(state)
     } finally {
       this.#advancing = false
     }
     // Not awaited: an endpoint that hangs must not hold up the job.
-    const due = this.#state !== null && !this.#delivering && nextDelivery(this.#sql) <= Date.now()
+    const due = this.#state === state && !this.#delivering && nextDelivery(this.#sql) <= Date.now()
     if (due) this.ctx.waitUntil(this.#deliver(state))
   }
 
@@ -374,15 +403,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const log = compactLog(replay(this.#sql, 0), state)
     const { tenant, id } = state.ticket.record
     await accountOf(this.env, tenant).archive(id, state.status, packJob({ facts: state, log }))
-    // Erased meanwhile, which the account knows too.
+    // Erased meanwhile, which the account knows too, or the next job was quicker.
     if (this.#state === state) await this.#leaveNothing()
   }
 
   async #leaveNothing(): Promise<void> {
+    if (this.#state !== null) this.#over.add(this.#state.ticket.record.id)
     this.#state = null
-    this.#over = true
-    await this.ctx.storage.deleteAlarm()
-    await this.ctx.storage.deleteAll()
+    // Asked for in one breath, so that nothing of a next job comes between them.
+    await Promise.all([this.ctx.storage.deleteAlarm(), this.ctx.storage.deleteAll()])
   }
 
   async #tidy(state: State): Promise<void> {
@@ -483,9 +512,10 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #wakeFollowers(): void {
-    for (const job of followers(this.#sql)) {
+    const { tenant } = (this.#state as State).ticket.record
+    for (const seat of followers(this.#sql)) {
       this.ctx.waitUntil(
-        generationOf(this.env, job)
+        generationOf(this.env, tenant, seat)
           .wake()
           .catch(() => undefined),
       )
@@ -495,10 +525,11 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   /** A job that shares another's execution asks how far it is: its object first, then the account, where it is over. */
   async #lookAtShared(state: State): Promise<void> {
     const { record, execution } = state.ticket
-    const executor = generationOf(this.env, execution)
-    const followed = await executor.follow(record.id)
-    const shared = await executor.execution()
+    const executor = await this.#follow(state)
+    const shared = (await executor?.execution(execution)) ?? null
     const outcome = shared?.outcome ?? (await accountOf(this.env, record.tenant).outcome(execution))
+    // Cancelled and erased meanwhile.
+    if (this.#state !== state) return
     if (shared?.started) this.#become('in_progress')
     if (shared !== null) {
       this.#queued(shared.queuePosition)
@@ -507,7 +538,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     if (outcome !== null) this.#conclude(outcome)
     else if (Date.now() > record.deadlineAt + lostMs)
       this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
-    state.followAt = isTerminal(state.status) ? never : Date.now() + (followed ? lookAgainMs : lookSoonMs)
+    state.followAt = isTerminal(state.status) ? never : Date.now() + (executor === null ? lookSoonMs : lookAgainMs)
     this.#save()
   }
 

@@ -14,7 +14,8 @@ export const ledgerTables = `
     WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS sums (id INTEGER PRIMARY KEY CHECK (id = 1), credits INTEGER NOT NULL,
     debits INTEGER NOT NULL CHECK (debits <= credits), held INTEGER NOT NULL CHECK (held >= 0));
-  INSERT OR IGNORE INTO sums VALUES (1, 0, 0, 0);`
+  INSERT OR IGNORE INTO sums SELECT 1, COALESCE(SUM(MAX(amount, 0)), 0), COALESCE(SUM(MAX(-amount, 0)), 0),
+    (SELECT COALESCE(SUM(amount), 0) FROM holds) FROM entries;`
 
 export function balanceOf(sql: SqlStorage): Balance {
   const { credits, debits, held } = sql.exec<Record<'credits' | 'debits' | 'held', number>>('SELECT * FROM sums').one()

@@ -8,6 +8,7 @@
 import { isTerminal, type JobStatus, jobStatuses } from '../../shared/job.ts'
 import { hitJob, packJob } from './archive.ts'
 import type {
+  Found,
   JobRecord,
   ListQuery,
   Outcome,
@@ -22,6 +23,7 @@ import type {
 import { recall, remember } from './idempotency.ts'
 import { debit, hold, releaseHold } from './ledger.ts'
 import * as records from './records.ts'
+import { leaveSeat, seatOf, take } from './seats.ts'
 
 export const submissionTables = `
   CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, subject TEXT NOT NULL, status TEXT NOT NULL, model TEXT NOT NULL,
@@ -84,7 +86,8 @@ function present(sql: SqlStorage, kind: Submitted['kind'], job: string, command:
   const [row] = sql.exec('SELECT ticket FROM jobs WHERE id = ?', job).toArray()
   if (row === undefined) return undefined
   const ticket = typeof row.ticket === 'string' ? (JSON.parse(row.ticket) as Ticket) : null
-  return { kind, job, ticket, finished: records.finished(sql, job), remaining: levelOf(sql, command) }
+  const found = find(sql, job)
+  return found === null ? undefined : { kind, job, ticket, found, remaining: levelOf(sql, command) }
 }
 
 /** An equal request that runs or has run already. */
@@ -98,7 +101,7 @@ function share(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | u
   if (same !== undefined) return present(sql, 'joined', same, command)
   const capped = countToken(sql, command, 0)
   if (capped !== undefined) return capped
-  return insert(sql, command, { record, execution, result: null }, 'followed')
+  return begin(sql, command, { record, execution, result: null }, 'followed')
 }
 
 /** The open job of an execution and a subject. */
@@ -116,12 +119,12 @@ const openJobOf = (sql: SqlStorage, execution: string, subject: string): string 
 function hit(sql: SqlStorage, command: SubmitCommand, execution: string): Submitted | Refused {
   const capped = countToken(sql, command, 0)
   if (capped !== undefined) return capped
-  const ticket: Ticket = { record: command.record, execution, result: records.resultOf(sql, execution) }
-  if (command.record.webhook !== null) return insert(sql, command, ticket, 'hit')
-  const finished = hitJob(ticket, command.now)
-  const answer = insert(sql, command, ticket, 'hit', null)
-  records.keep(sql, answer.job, packJob(finished))
-  return { ...answer, finished }
+  const seatless = { record: command.record, execution, result: records.resultOf(sql, execution) }
+  if (command.record.webhook !== null) return begin(sql, command, seatless, 'hit')
+  const finished = hitJob(seatless, command.now)
+  const job = insert(sql, command, seatless, null)
+  records.keep(sql, job, packJob(finished))
+  return { kind: 'hit', job, ticket: null, found: { seat: null, finished }, remaining: levelOf(sql, command) }
 }
 
 function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
@@ -154,7 +157,7 @@ function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
     record.policyVersion,
     shared,
   )
-  return insert(sql, command, { record, execution: record.id, result: null }, 'created')
+  return begin(sql, command, { record, execution: record.id, result: null }, 'created')
 }
 
 /** The caps a token carries; undefined where they leave room, which is then taken. */
@@ -168,15 +171,22 @@ function countToken(sql: SqlStorage, { token }: SubmitCommand, cost: number): Re
   return undefined
 }
 
+type Seatless = Omit<Ticket, 'seat'>
+
+/** A new job that gets a seat, in which it is still to be opened. */
+function begin(sql: SqlStorage, command: SubmitCommand, seatless: Seatless, kind: Submitted['kind']): Submitted {
+  const ticket: Ticket = { ...seatless, seat: take(sql, seatless.record.id) }
+  const job = insert(sql, command, ticket, ticket)
+  return { kind, job, ticket, found: { seat: ticket.seat, finished: null }, remaining: levelOf(sql, command) }
+}
+
 function insert(
   sql: SqlStorage,
   command: SubmitCommand,
-  ticket: Ticket,
-  kind: Submitted['kind'],
-  unopened: Ticket | null = ticket,
-): Submitted {
-  const { record } = ticket
-  const status: JobStatus = ticket.result === null ? 'queued' : 'completed'
+  { record, execution, result }: Seatless,
+  unopened: Ticket | null,
+): string {
+  const status: JobStatus = result === null ? 'queued' : 'completed'
   sql.exec(
     'INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     record.id,
@@ -184,13 +194,21 @@ function insert(
     status,
     record.effective.model,
     record.createdAt,
-    ticket.execution,
+    execution,
     isTerminal(status) ? 0 : 1,
     record.createdAt,
     unopened === null ? null : JSON.stringify(unopened),
     command.caller,
   )
-  return { kind, job: record.id, ticket: unopened, finished: null, remaining: levelOf(sql, command) }
+  return record.id
+}
+
+/** Where a job is; null where there is none. */
+export function find(sql: SqlStorage, job: string): Found | null {
+  const seat = seatOf(sql, job)
+  if (seat !== null) return { seat, finished: null }
+  const finished = records.finished(sql, job)
+  return finished === null ? null : { seat: null, finished }
 }
 
 function refill(sql: SqlStorage, { now, limits }: SubmitCommand): { readonly level: number } {
@@ -247,7 +265,7 @@ export function note(sql: SqlStorage, job: string, status: JobStatus, now: numbe
   sql.exec('UPDATE jobs SET status = ?, open = ?, checked_at = ? WHERE id = ? AND open = 1', status, open, now, job)
 }
 
-/** Takes over a job that is over. What was erased meanwhile stays so. */
+/** Takes over a job that is over, and frees its seat. What was erased meanwhile stays so. */
 export function archive(
   sql: SqlStorage,
   job: string,
@@ -257,6 +275,7 @@ export function archive(
 ): void {
   note(sql, job, status, now)
   if (sql.exec('SELECT 1 FROM jobs WHERE id = ?', job).toArray().length > 0) records.keep(sql, job, row)
+  leaveSeat(sql, job)
 }
 
 /** Jobs a viewer sees, newest first. */
@@ -322,6 +341,7 @@ export function forget(sql: SqlStorage, job: string): string[] {
   const execution = String(row.execution)
   sql.exec('DELETE FROM jobs WHERE id = ?', job)
   records.drop(sql, job)
+  leaveSeat(sql, job)
   const shared = sql.exec(
     'SELECT 1 FROM jobs WHERE id = ?1 UNION ALL SELECT 1 FROM jobs WHERE execution = ?1 AND execution <> id LIMIT 1',
     execution,

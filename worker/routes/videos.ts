@@ -129,7 +129,7 @@ async function events(context: Context): Promise<Response> {
     throw new GenerationError('invalid_header', `last-event-id: got ${last.slice(0, 32)}, allowed is a number`)
   }
   const answer = await listen(context.env, context.get('principal'), id, Number(last))
-  if (answer.status === 404) throw notFound()
+  if (answer === null) throw notFound()
   if (answer.status === 429) {
     throw new GenerationError('concurrency_limited', 'events: too many readers of this job', { retryAfterMs: 2_000 })
   }
