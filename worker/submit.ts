@@ -74,7 +74,7 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
   return {
     model,
     effective,
-    warnings,
+    warnings: [...warnings, ...unsimilar(request)],
     contentKey: key,
     route: await routeOf(context, request, model, effective, key, quoting),
     provider,
@@ -83,6 +83,12 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
     originalPrompt: prompt === complete.prompt ? null : (complete.prompt ?? null),
   }
 }
+
+/** There is no cache of what is similar here: who asks for it is told. */
+const unsimilar = ({ cache }: CheckedRequest): readonly Warning[] =>
+  cache?.similar === true
+    ? [{ code: 'similar_unsupported', pointer: '/cache/similar', requested: true, effective: false }]
+    : []
 
 function checkRights({ kind, token }: Principal, request: CheckedRequest): void {
   const mode = modeOf(request)
