@@ -65,6 +65,7 @@ const lookSoonMs = 250
 const lostMs = 60_000
 const maxSteps = 16
 const maxReaders = 64
+const maxRemembered = 256
 
 export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #sql: SqlStorage
@@ -408,10 +409,17 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   async #leaveNothing(): Promise<void> {
-    if (this.#state !== null) this.#over.add(this.#state.ticket.record.id)
+    if (this.#state !== null) this.#remember(this.#state.ticket.record.id)
     this.#state = null
     // Asked for in one breath, so that nothing of a next job comes between them.
     await Promise.all([this.ctx.storage.deleteAlarm(), this.ctx.storage.deleteAll()])
+  }
+
+  /** The account is asked besides, so only openings that were on their way already need this memory. */
+  #remember(job: string): void {
+    const [oldest] = this.#over
+    if (this.#over.size >= maxRemembered && oldest !== undefined) this.#over.delete(oldest)
+    this.#over.add(job)
   }
 
   async #tidy(state: State): Promise<void> {
