@@ -2,7 +2,7 @@ import { evictDurableObject, listDurableObjectIds, runInDurableObject } from 'cl
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Job } from '../shared/job.ts'
-import { bindings, type Caller, fakeUpstream, mintFor, newTenant, type Upstream } from './front-door.ts'
+import { bindings, type Caller, fakeUpstream, knock, mintFor, newTenant, type Upstream } from './front-door.ts'
 import { newId } from './ids.ts'
 import { accountOf, generationOf, type Ticket } from './objects/contract.ts'
 import { leaveSeat, seatOf, take } from './objects/seats.ts'
@@ -127,6 +127,9 @@ describe('a job that left its seat to another', () => {
     expect(await seatOfJob(second)).toBe(1)
     const events = await (await caller.call('GET', `/v1/videos/${second.id}/events`)).text()
     expect([events.includes(first.id), /^id: 1$/m.test(events)]).toEqual([false, true])
+    // What is told of the other is signed for the other.
+    const [, address = ''] = /^event: output\ndata: .*"url":"https:\/\/edge\.test([^"]+)"/m.exec(events) ?? []
+    expect((await knock(address)).status).toBe(200)
     expect((await read(second)).status).toBe('completed')
     expect({ ...(await read(first)), outputs: [] }).toEqual({ ...first, outputs: [] })
     await vi.waitFor(async () => expect(await stateIn(1)).toEqual([]), patience)
@@ -155,12 +158,20 @@ const ticketOf = ({ id }: Job): Promise<Ticket> =>
     return ticket
   })
 
-/** A state at rest, as the object of a completed job has it in its last moment. */
+/** The state of a completed job in its last moment; some attempt of it might still turn up. */
 const stateOf = async ({ id }: Job): Promise<string> => {
   const found = await accountOf(bindings, caller.tenant).find({ tenant: caller.tenant, subject: null }, id)
   const facts = found?.finished?.facts
   const ticket = { ...facts?.ticket, seat: 1 }
-  return JSON.stringify({ ...facts, ticket, schema_v: 1, run: null, followAt: 0, noted: null, shortened: false })
+  return JSON.stringify({
+    ...facts,
+    ticket,
+    schema_v: 1,
+    run: { phase: 'done', attempts: 2, unknownSince: 1 },
+    followAt: 0,
+    noted: null,
+    shortened: false,
+  })
 }
 
 describe('a store of the version before', () => {

@@ -165,10 +165,13 @@ const orphanLifeMs = 3_600_000
 /** Whether some attempt's fate was never known: a hook may yet tell of it. */
 const mayHaveOrphans = ({ attempts, unknownSince }: Run): boolean => attempts > 1 || unknownSince !== null
 
+/** Whether a job has ended and its execution, where it has one of its own, too. */
+export const isOver = ({ status, run }: State): boolean => isTerminal(status) && (run === null || run.phase === 'done')
+
 /** Since when a job has no work to do any more; never, where it is not over. Unix milliseconds. */
-export function restsAt({ status, run, completedAt }: State): number {
-  const over = isTerminal(status) && completedAt !== null && (run === null || run.phase === 'done')
-  if (!over) return Number.MAX_SAFE_INTEGER
+export function restsAt(state: State): number {
+  const { run, completedAt } = state
+  if (!isOver(state) || completedAt === null) return Number.MAX_SAFE_INTEGER
   return run !== null && mayHaveOrphans(run) ? completedAt + orphanLifeMs : completedAt
 }
 

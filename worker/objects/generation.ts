@@ -36,6 +36,7 @@ import { type EventStream, eventStream } from './event-stream.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
 import {
   findOutput,
+  isOver,
   jobOf,
   moveTo,
   newState,
@@ -127,7 +128,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const before = this.#state
     if (before !== null && before.ticket.record.id !== id) {
       // The account has it already, or it would not have given its seat away: only its farewell was cut short.
-      if (restsAt(before) > Date.now()) return null
+      if (!isOver(before)) return null
       await this.#leaveNothing()
     }
     const begun = this.#of(id)
