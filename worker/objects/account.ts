@@ -289,8 +289,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
       .toArray()
     for (const row of rows) {
       const ticket = JSON.parse(String(row.ticket)) as Ticket
-      await generationOf(this.env, ticket.record.tenant, ticket.seat).open(ticket, String(row.caller))
-      this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', ticket.record.id)
+      const generation = generationOf(this.env, ticket.record.tenant, ticket.seat)
+      // Where it began before, its first note took the ticket away already; without a job the ticket stays.
+      const job = await generation.open(ticket, String(row.caller))
+      if (job !== null) this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', ticket.record.id)
     }
   }
 
