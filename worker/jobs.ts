@@ -45,35 +45,20 @@ async function ask<Answer>(
   return finished == null ? null : over(finished)
 }
 
+const askJob = (env: Env, viewer: Viewer, id: string, live: (generation: GenerationObject) => Promise<Job | null>) =>
+  ask(env, viewer, id, live, (job) => finishedJob(env, job))
+
 /** A job; null where a viewer sees none. */
 export const readJob = (env: Env, viewer: Viewer, id: string): Promise<Job | null> =>
-  ask(
-    env,
-    viewer,
-    id,
-    (generation) => generation.read(viewerOf(viewer), id),
-    (job) => finishedJob(env, job),
-  )
+  askJob(env, viewer, id, (generation) => generation.read(viewerOf(viewer), id))
 
 /** A job when it is over, or after a while. */
 export const awaitJob = (env: Env, viewer: Viewer, id: string, milliseconds: number): Promise<Job | null> =>
-  ask(
-    env,
-    viewer,
-    id,
-    (generation) => generation.wait(viewerOf(viewer), id, milliseconds),
-    (job) => finishedJob(env, job),
-  )
+  askJob(env, viewer, id, (generation) => generation.wait(viewerOf(viewer), id, milliseconds))
 
 /** Takes back a caller's interest. One that is over stays as it is. */
 export const cancelJob = (env: Env, viewer: Viewer, id: string, caller: string): Promise<Job | null> =>
-  ask(
-    env,
-    viewer,
-    id,
-    (generation) => generation.cancel(viewerOf(viewer), id, caller),
-    (job) => finishedJob(env, job),
-  )
+  askJob(env, viewer, id, (generation) => generation.cancel(viewerOf(viewer), id, caller))
 
 /** What a job was asked to be. */
 export const recordOf = (env: Env, viewer: Viewer, id: string): Promise<JobRecord | null> =>
