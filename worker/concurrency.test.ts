@@ -111,8 +111,9 @@ describe('a result that is stored', () => {
     expect(await (await caller.call('GET', `/v1/videos/${job.id}`)).json()).toMatchObject({ id: job.id })
     const page = (await (await caller.call('GET', '/v1/videos')).json()) as { readonly data: readonly Job[] }
     expect(page.data[0]?.id).toBe(job.id)
-    const last = await caller.create({ seed: 10 })
     const account = accountOf(bindings, caller.tenant) as unknown as DurableObjectStub
+    await runInDurableObject(account, (_, { storage }) => storage.deleteAlarm())
+    const last = await caller.create({ seed: 10 })
     const written = () =>
       runInDurableObject(account, (_, { storage }) =>
         storage.sql.exec('SELECT 1 FROM records WHERE job = ?', last.id).toArray(),

@@ -111,6 +111,13 @@ describe('a job that left its seat to another', () => {
     expect(await object.execution(first.id)).toBeNull()
     expect(['queued', 'in_progress']).toContain((await read(second)).status)
     expect((await read(first)).status).toBe('cancelled')
+    await caller.call('POST', `/v1/videos/${second.id}/cancel`)
+    await leftIts(second)
+    for (const again of [false, true]) {
+      // The second time by an object that remembers nobody.
+      if (again) await evictDurableObject(seat(1))
+      expect([await object.open(ticket, late), await stateIn(1)]).toEqual([null, []])
+    }
   })
 
   it('and died before its object was emptied makes room for the other, and stays what it was', async () => {
