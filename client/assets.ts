@@ -31,7 +31,9 @@ export async function uploadAsset(
 ): Promise<string> {
   const hash = await sha256(bytes)
   const body = { kind: kind ?? contentType.split('/')[0], content_type: contentType, bytes: bytes.length, sha256: hash }
-  const headers = { 'Idempotency-Key': `asset-${hash}` }
+  // Of the whole body: the same bytes may be asked for as something else.
+  const named = await sha256(new TextEncoder().encode(JSON.stringify(body)))
+  const headers = { 'Idempotency-Key': `asset-${named}` }
   const answer = await request(service, 'v1/assets', { method: 'POST', body, headers }, signal)
   const asset = (await answer.json()) as AssetAnswer
   if (asset.status === 'ready') return asset.id

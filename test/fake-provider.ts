@@ -54,6 +54,8 @@ export interface FakeProvider {
   life: Life
   /** Whether runs are shown while they last: a picture for each poll, the first output of several from the second on. */
   shows: boolean
+  /** How many runs wait before each new one; with each poll one goes. */
+  ahead: number
   /** Polls until a prediction that succeeds does so. */
   pollsNeeded: number
   /** Whether the list shows nothing. */
@@ -98,6 +100,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     embeddingFaults: [],
     life: 'succeeds',
     shows: false,
+    ahead: 0,
     pollsNeeded: 1,
     listHoles: false,
     secret: `whsec_${btoa(String.fromCharCode(...secretBytes))}`,
@@ -189,6 +192,9 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     const prediction = predictions.get(id)
     if (prediction === undefined) return answer(404, { detail: 'unknown' })
     prediction.polls += 1
+    if (prediction.polls <= provider.ahead && prediction.status === 'starting') {
+      return answer(200, { ...view(prediction), queue_position: provider.ahead - prediction.polls })
+    }
     if (!['succeeded', 'failed', 'canceled', 'aborted'].includes(prediction.status)) {
       const done = prediction.polls > provider.pollsNeeded
       const [step, steps] = [Math.min(prediction.polls, provider.pollsNeeded), provider.pollsNeeded]

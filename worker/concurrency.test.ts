@@ -1,3 +1,4 @@
+import { runInDurableObject } from 'cloudflare:test'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import type { Job } from '../shared/job.ts'
 import type { FakeProvider } from '../test/fake-provider.ts'
@@ -100,6 +101,52 @@ describe('a result that is stored', () => {
     expect(second.id).not.toBe(first.id)
     expect(second.outputs[0]?.sha256).toBe(first.outputs[0]?.sha256)
     expect(begun(node, first, second)).toBe(1)
+  })
+
+  it('is told before it is written, and is there for whoever asks next', async () => {
+    fakeUpstream()
+    const caller = await newTenant()
+    await caller.run({ seed: 10 })
+    const job = await caller.create({ seed: 10 })
+    expect(await (await caller.call('GET', `/v1/videos/${job.id}`)).json()).toMatchObject({ id: job.id })
+    const page = (await (await caller.call('GET', '/v1/videos')).json()) as { readonly data: readonly Job[] }
+    expect(page.data[0]?.id).toBe(job.id)
+    const account = accountOf(bindings, caller.tenant) as unknown as DurableObjectStub
+    await runInDurableObject(account, (_, { storage }) => storage.deleteAlarm())
+    const last = await caller.create({ seed: 10 })
+    const written = () =>
+      runInDurableObject(account, (_, { storage }) =>
+        storage.sql.exec('SELECT 1 FROM records WHERE job = ?', last.id).toArray(),
+      )
+    // Nobody asks the account for anything: it writes of itself.
+    await vi.waitFor(async () => expect(await written()).toHaveLength(1), { timeout: 10_000 })
+  })
+
+  it('counts for a token and for a key, however many ask at once', async () => {
+    fakeUpstream()
+    const caller = await newTenant()
+    await caller.run({ seed: 11 })
+    const keyed = await crowd(30, () => caller.create({ seed: 11 }, { 'idempotency-key': 'hit' }))
+    expect(new Set(keyed.map(({ id }) => id)).size).toBe(1)
+    const subject = await mintFor(caller, 'capped', { max_jobs: 3 })
+    const answers = await crowd(30, async () => {
+      return (await subject.call('POST', '/v1/videos', { prompt: 'a blue bird flies left', seed: 11 })).status
+    })
+    expect([
+      answers.filter((status) => status === 200).length,
+      answers.filter((status) => status === 402).length,
+    ]).toEqual([3, 27])
+  })
+
+  it('is never one that is only similar, and who asks for those is told so', async () => {
+    fakeUpstream()
+    const caller = await newTenant()
+    await caller.run({ seed: 12 })
+    const job = await caller.run({ seed: 13, cache: { similar: true } })
+    expect([job.cache.status, job.warnings]).toEqual([
+      'miss',
+      [{ code: 'similar_unsupported', pointer: '/cache/similar', requested: true, effective: false }],
+    ])
   })
 
   it('is nobody else’s: another tenant runs its own', async () => {

@@ -1,7 +1,8 @@
-import { runInDurableObject } from 'cloudflare:test'
+import { createExecutionContext, runInDurableObject, waitOnExecutionContext } from 'cloudflare:test'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { type ErrorCode, errorKinds } from '../shared/errors.ts'
 import { signToken } from './auth/browser-token.ts'
+import { sha256 } from './bytes.ts'
 import {
   bindings,
   type Caller,
@@ -13,6 +14,7 @@ import {
   type Upstream,
 } from './front-door.ts'
 import { newId } from './ids.ts'
+import worker from './index.ts'
 import { accountOf } from './objects/contract.ts'
 import { servicesOf } from './services.ts'
 
@@ -114,6 +116,34 @@ const provoked: Readonly<Partial<Record<ErrorCode, () => Promise<Response>>>> = 
     const job = await caller.run({ seed: 4 })
     return caller.call('GET', `/v1/videos/${job.id}/content?format=gif`)
   },
+  idempotency_in_progress: async () => {
+    const bytes = new Uint8Array(64).fill(7)
+    const kind = { kind: 'latent', content_type: 'application/octet-stream' }
+    const fields = { ...kind, bytes: bytes.length, sha256: await sha256(bytes) }
+    const asset = (await (await caller.call('POST', '/v1/assets', fields)).json()) as { upload: { url: string } }
+    const address = asset.upload.url.replace('https://edge.test', '')
+    const { readable, writable } = new TransformStream<Uint8Array>()
+    const writer = writable.getWriter()
+    const first = knock(address, { method: 'PUT', body: readable })
+    // Taken once the first upload reads, and so has begun.
+    await writer.write(bytes.subarray(0, 32))
+    const second = await knock(address, { method: 'PUT', body: bytes })
+    await writer.write(bytes.subarray(32))
+    await writer.close()
+    expect(await (await first).json()).toMatchObject({ status: 'ready' })
+    return second
+  },
+  moderation_unavailable: async () => {
+    upstream.answerOthers = () => new Response('down', { status: 500 })
+    const judged = { ...bindings, MODERATION: 'https://moderation.example/judge' }
+    const headers = { authorization: `Bearer ${caller.key}`, 'content-type': 'application/json' }
+    const init = { method: 'POST', body: JSON.stringify({ prompt }), headers }
+    const [before, context] = [upstream.node.creates(), createExecutionContext()]
+    const response = await worker.fetch(new Request('https://edge.test/v1/videos', init), judged, context)
+    await waitOnExecutionContext(context)
+    expect([upstream.others.at(-1)?.url, upstream.node.creates()]).toEqual([judged.MODERATION, before])
+    return response
+  },
   content_blocked: () => post({ prompt: 'n.u.d.e ch1ldren' }),
   idempotency_key_reuse: async () => {
     await post({ prompt }, { 'idempotency-key': 'twice' })
@@ -178,7 +208,7 @@ describe('a failure at the front door', () => {
   }
 
   it('has a way to be provoked for every code with a status, but those that other files provoke', () => {
-    const elsewhere = ['idempotency_in_progress', 'latent_mismatch', 'moderation_unavailable']
+    const elsewhere = ['latent_mismatch']
     const codes = Object.entries(errorKinds).flatMap(([code, { status }]) => (status === undefined ? [] : [code]))
     expect([...Object.keys(provoked), ...elsewhere].sort()).toEqual(codes.sort())
   })
@@ -248,15 +278,5 @@ describe('what a provider does wrong', () => {
     replicate.faults.push('rejected')
     const job = await (await newTenant()).run({ model: 'luma/ray'.split('/')[1], seed: 14 })
     expect([job.status, job.error?.code, replicate.creates()]).toEqual(['failed', 'upstream_rejected', 1])
-  })
-})
-
-describe('a moderation service', () => {
-  it('that cannot be asked lets nothing through', async () => {
-    const { moderate } = await import('./moderation.ts')
-    vi.stubGlobal('fetch', () => Promise.reject(new Error('down')))
-    const asking = moderate(['a fox'], { ...bindings, MODERATION: 'https://moderation.example/judge' })
-    await expect(asking).rejects.toMatchObject({ code: 'moderation_unavailable', status: 503 })
-    fakeUpstream()
   })
 })

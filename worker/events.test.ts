@@ -80,6 +80,33 @@ describe('the events of a job', () => {
   })
 })
 
+describe('a run that waits for its turn', () => {
+  it('says how many are before it, in its job and its events, until it begins', async () => {
+    const { node } = fakeUpstream()
+    node.ahead = 3
+    const caller = await newTenant()
+    const job = await caller.create({ seed: 50 })
+    expect(job.queue_position).toBeNull()
+    const told = (events: readonly NumberedEvent[]) =>
+      events.flatMap(({ event }) => (event.type === 'status' ? [[event.job.status, event.job.queue_position]] : []))
+    const waiting = await listen(caller, job.id, {}, (events) => told(events).length > 1)
+    expect(told(waiting).at(-1)).toEqual(['queued', 2])
+    const seen = (await (await caller.call('GET', `/v1/videos/${job.id}`)).json()) as Job
+    expect([seen.status, typeof seen.queue_position]).toEqual(['queued', 'number'])
+    const all = [
+      ['queued', null],
+      ['queued', 2],
+      ['queued', 1],
+      ['queued', 0],
+      ['in_progress', null],
+      ['completed', null],
+    ]
+    expect(told(await listen(caller, job.id, {}))).toEqual(all)
+    // Once more when it is over, where the account alone remembers it.
+    expect(told(await listen(caller, job.id, {}))).toEqual(all)
+  })
+})
+
 describe('a run that is shown while it lasts', () => {
   const shown = async () => {
     const { node } = fakeUpstream()

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { allRoutes } from './app.ts'
+import { sha256 } from './bytes.ts'
 import type { Route } from './context.ts'
 import { type Caller, callerWith, fakeUpstream, knock, mintFor, newTenant } from './front-door.ts'
 import { newId } from './ids.ts'
@@ -16,16 +17,18 @@ const principals = ['foreign key', 'foreign token', 'other subject', 'weak key',
 type PrincipalName = (typeof principals)[number]
 
 let owned: Owned
+let owner: Caller
+let alice: Caller
 const callers = {} as Record<PrincipalName, Caller>
 
 beforeAll(async () => {
   fakeUpstream()
-  const owner = await newTenant()
-  const subject = await mintFor(owner, 'alice')
-  const job = await subject.run({ seed: 1 })
+  owner = await newTenant()
+  alice = await mintFor(owner, 'alice')
+  const job = await alice.run({ seed: 1 })
   const json = async (response: Promise<Response>) => (await response).json() as Promise<{ id: string; jti: string }>
   const asset = await json(
-    owner.call('POST', '/v1/assets', { kind: 'image', content_type: 'image/png', bytes: 10, sha256: '0'.repeat(64) }),
+    alice.call('POST', '/v1/assets', { kind: 'image', content_type: 'image/png', bytes: 10, sha256: '0'.repeat(64) }),
   )
   const token = await json(owner.call('POST', '/v1/tokens', { subject: 'bob' }))
   const endpoint = await json(owner.call('POST', '/v1/webhook_endpoints', { url: 'https://hooks.app.dev/in' }))
@@ -64,9 +67,6 @@ describe('a foreign id', () => {
   for (const route of named) {
     for (const principal of principals) {
       it(`is byte for byte an unknown one: ${route.method} ${route.path}, ${principal}`, async () => {
-        // An asset belongs to the tenant, and so do endpoints and tokens: there another subject is no foreigner.
-        const tenantWide = /assets|tokens|webhook|models|weights|operator/.test(route.path)
-        if (principal === 'other subject' && tenantWide) return
         const [theirs, unknown] = idsOf(route)
         const [one, other] = [
           await seen(route, callers[principal], theirs),
@@ -89,9 +89,34 @@ describe('a closed door', () => {
     })
   }
 
-  it('opens for the owner, so that the matrix above means something', async () => {
-    const owner = callers['other subject']
-    expect((await owner.call('GET', '/v1/videos')).status).toBe(200)
-    expect(await (await owner.call('GET', '/v1/videos')).json()).toMatchObject({ data: [] })
+  it('opens for the owner and for the key of its tenant, so that the matrix above means something', async () => {
+    for (const caller of [alice, owner]) {
+      expect((await caller.call('GET', `/v1/videos/${owned.video}`)).status).toBe(200)
+      expect((await caller.call('GET', `/v1/assets/${owned.asset}`)).status).toBe(200)
+    }
+    expect(await (await callers['other subject'].call('GET', '/v1/videos')).json()).toMatchObject({ data: [] })
+  })
+
+  it('has no way round by what is the same: another subject’s bytes and keys are not given to it', async () => {
+    const mallory = callers['other subject']
+    const read = async (response: Promise<Response>) =>
+      (await response).json() as Promise<{ id: string; status: string }>
+    const kind = { kind: 'latent', content_type: 'application/octet-stream' }
+    const bytes = new Uint8Array(8).fill(3)
+    const fields = { ...kind, bytes: bytes.length, sha256: await sha256(bytes) }
+    const [once, again] = [{ 'idempotency-key': 'the-same' }, { 'idempotency-key': 'one-more' }]
+    const theirs = (await (await alice.call('POST', '/v1/assets', fields, once)).json()) as {
+      readonly id: string
+      readonly upload: { readonly url: string }
+    }
+    const address = theirs.upload.url.replace('https://edge.test', '')
+    expect((await knock(address, { method: 'PUT', body: bytes })).status).toBe(200)
+    const mine = await read(mallory.call('POST', '/v1/assets', fields, once))
+    expect([mine.id === theirs.id, mine.status]).toEqual([false, 'pending'])
+    expect((await read(alice.call('POST', '/v1/assets', fields))).id).toBe(theirs.id)
+    const [one, other] = [await alice.create({ seed: 5 }, again), await mallory.create({ seed: 5 }, again)]
+    expect(one.id).not.toBe(other.id)
+    const begun = await mallory.call('POST', '/v1/videos', { prompt: 'a fox', init_latent: theirs.id })
+    expect(begun.status).toBe(422)
   })
 })

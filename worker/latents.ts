@@ -10,7 +10,7 @@ import { GenerationError } from '../shared/errors.ts'
 import { type CheckedRequest, latentEnvelopeSchema } from '../shared/request.ts'
 import type { Context } from './context.ts'
 import type { Env } from './env.ts'
-import { accountOf } from './objects/contract.ts'
+import { accountOf, viewerOf } from './objects/contract.ts'
 import { servicesOf } from './services.ts'
 
 const mismatch = (message: string): GenerationError =>
@@ -24,14 +24,15 @@ const mismatch = (message: string): GenerationError =>
 export async function initialLatents(context: Context, request: CheckedRequest): Promise<void> {
   const { envelope, init_latent: id } = request
   if (envelope === undefined || id === undefined) return
-  const { tenant } = context.get('principal')
+  const viewer = viewerOf(context.get('principal'))
+  const { tenant } = viewer
   if (Date.parse(envelope.expires_at) < Date.now()) throw mismatch(`expires_at: was ${envelope.expires_at}`)
   if (envelope.sig !== undefined) {
     const { envelopes } = await servicesOf(context.env).secrets()
     if (!(await verifyEnvelope(envelope, envelopes.publicKeys))) throw mismatch('sig: is none of ours')
     if (envelope.tenant !== tenant) throw mismatch('tenant: the envelope is not yours')
   }
-  const row = await accountOf(context.env, tenant).asset(id)
+  const row = await accountOf(context.env, tenant).asset(viewer, id)
   const object = row === null ? null : await context.env.BUCKET.get(`t/${tenant}/${row.sha256}`)
   if (object === null) throw mismatch('init_latent: its bytes are not there; upload them again')
   await checkLatents(envelope, new Uint8Array(await object.arrayBuffer()))

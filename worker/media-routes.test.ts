@@ -1,5 +1,5 @@
 import OpenAI from 'openai'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { fakeVideo } from '../test/fake-provider.ts'
 import { sha256, utf8 } from './bytes.ts'
 import { bindings, fakeUpstream, knock, newTenant } from './front-door.ts'
@@ -213,6 +213,29 @@ describe('other doors', () => {
       expect((await response.arrayBuffer()).byteLength).toBe(16)
     }
     expect(node.requests).toEqual(['POST /v1/embeddings/prompt'])
+  })
+
+  it('find embeddings near by where the store lost them, in the store where the cache forgot, for one tenant', async () => {
+    const { node } = fakeUpstream()
+    const [caller, other] = [await newTenant(), await newTenant()]
+    const body = { prompt: 'a bear', dtype: 'f16' }
+    const ask = async (who = caller) => {
+      const response = await who.call('POST', '/v1/embeddings/prompt', body)
+      expect([response.status, response.headers.get('zoetrope-tensor')]).toEqual([
+        200,
+        '{"shape":[1,2,4],"dtype":"f16"}',
+      ])
+      expect((await response.arrayBuffer()).byteLength).toBe(16)
+      return node.requests.length
+    }
+    const stored = async () => (await bindings.BUCKET.list({ prefix: `t/${caller.tenant}/embeddings/` })).objects
+    expect(await ask()).toBe(1)
+    const forgetful = vi.spyOn(caches.default, 'match').mockResolvedValue(undefined)
+    expect(await ask()).toBe(1)
+    forgetful.mockRestore()
+    await bindings.BUCKET.delete((await stored()).map(({ key }) => key))
+    expect([await stored(), await ask()]).toEqual([[], 1])
+    expect(await ask(other)).toBe(2)
   })
 
   it('name allowed origins exactly', async () => {

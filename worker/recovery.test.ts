@@ -20,14 +20,30 @@ beforeEach(async () => {
 })
 
 const stubOf = (object: unknown) => object as DurableObjectStub
-const generation = ({ id }: Job) => stubOf(generationOf(bindings, id))
+/** Jobs of a test come one after another, and a job that is over left its seat to the next. */
+const seat = 1
+const generation = () => stubOf(generationOf(bindings, caller.tenant, seat))
 const account = () => stubOf(accountOf(bindings, caller.tenant))
 const patience = { timeout: 60_000, interval: 50 }
 
-const alarmOf = (job: Job): Promise<number | null> =>
-  runInDurableObject(generation(job), (_, state) => state.storage.getAlarm())
+const alarmOf = (): Promise<number | null> => runInDurableObject(generation(), (_, state) => state.storage.getAlarm())
 
 const read = async ({ id }: Job): Promise<Job> => (await (await caller.call('GET', `/v1/videos/${id}`)).json()) as Job
+
+/** Tables that the object in the seat holds. */
+const storedIn = (): Promise<string[]> =>
+  runInDurableObject(generation(), (_, { storage }) =>
+    storage.sql
+      .exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'")
+      .toArray()
+      .map(({ name }) => String(name)),
+  )
+
+/** A job without what is signed anew each time. */
+const withoutRights = (job: Job) => ({
+  ...job,
+  outputs: job.outputs.map(({ url: _, url_expires_at: __, ...output }) => output),
+})
 
 const ended = (job: Job, status = 'completed') =>
   vi.waitFor(async () => expect((await read(job)).status).toBe(status), patience)
@@ -37,9 +53,9 @@ async function restingJob(): Promise<Job> {
   upstream.replicate.pollsNeeded = 0
   const job = await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })
   await vi.waitFor(async () => {
-    const alarm = (await alarmOf(job)) ?? 0
+    const alarm = (await alarmOf()) ?? 0
     expect([upstream.replicate.creates(), alarm > Date.now() + 5_000]).toEqual([1, true])
-    const phase = await runInDurableObject(generation(job), (_, { storage }) =>
+    const phase = await runInDurableObject(generation(), (_, { storage }) =>
       String(storage.sql.exec("SELECT value FROM meta WHERE name = 'state'").one().value),
     )
     expect(phase).toContain('"phase":"running"')
@@ -57,29 +73,39 @@ const silenced = () =>
 describe('a job that is woken', () => {
   it('looks once and rests again while it runs, however often it was told', async () => {
     upstream.replicate.life = 'stuck'
-    const job = await restingJob()
+    await restingJob()
     const polls = () => [...upstream.replicate.predictions.values()][0]?.polls ?? 0
     const before = polls()
-    for (let time = 0; time < 3; time++) await generationOf(bindings, job.id).wake()
+    for (let time = 0; time < 3; time++) await generationOf(bindings, caller.tenant, seat).wake()
     await vi.waitFor(async () => {
       expect(polls()).toBeGreaterThan(before)
-      expect((await alarmOf(job)) ?? 0).toBeGreaterThan(Date.now() + 5_000)
+      expect((await alarmOf()) ?? 0).toBeGreaterThan(Date.now() + 5_000)
     }, patience)
     expect(polls()).toBeLessThanOrEqual(before + 3)
   })
 
-  it('has nothing more to do after its end, until its result expires', async () => {
+  it('leaves its object empty at its end, and the account holds all that callers may ask for', async () => {
     const job = await caller.run({ seed: 9 })
-    await generationOf(bindings, job.id).wake()
-    await vi.waitFor(async () => expect((await alarmOf(job)) ?? 0).toBeGreaterThan(Date.now() + 3_600_000), patience)
+    const events = async () => (await caller.call('GET', `/v1/videos/${job.id}/events`)).text()
+    await vi.waitFor(async () => expect(await storedIn()).toEqual([]), patience)
+    await generationOf(bindings, caller.tenant, seat).wake()
+    expect([await storedIn(), await alarmOf()]).toEqual([[], null])
+    expect(withoutRights(await read(job))).toEqual(withoutRights(job))
+    const told = [...(await events()).matchAll(/^event: (\w+)$/gm)].map(([, type]) => type)
+    expect([told[0], ...told.slice(-2)]).toEqual(['status', 'output', 'status'])
+    const bytes = await caller.call('GET', job.outputs[0]?.url.slice('https://edge.test'.length) ?? '')
+    expect(bytes.status).toBe(200)
+    await runDurableObjectAlarm(account())
+    const due = await runInDurableObject(account(), (_, { storage }) => storage.getAlarm())
+    expect(due).toBe(Date.parse(job.outputs_expire_at ?? ''))
   })
 })
 
 describe('a job whose alarm is lost', () => {
   it('is found by the minute sweep and goes on to its end', async () => {
     const job = await restingJob()
-    await runInDurableObject(generation(job), (_, { storage }) => storage.deleteAlarm())
-    expect(await alarmOf(job)).toBeNull()
+    await runInDurableObject(generation(), (_, { storage }) => storage.deleteAlarm())
+    expect(await alarmOf()).toBeNull()
     await silenced()
     await minute()
     await ended(job)
@@ -87,16 +113,16 @@ describe('a job whose alarm is lost', () => {
   })
 
   it('is left alone by the sweep while it was heard of lately', async () => {
-    const job = await restingJob()
-    await runInDurableObject(generation(job), (_, { storage }) => storage.deleteAlarm())
+    await restingJob()
+    await runInDurableObject(generation(), (_, { storage }) => storage.deleteAlarm())
     await minute()
-    expect(await alarmOf(job)).toBeNull()
+    expect(await alarmOf()).toBeNull()
   })
 })
 
-/** Storage of a job that fails at every statement until it is mended. */
-async function breakStore(job: Job): Promise<() => void> {
-  return runInDurableObject(generation(job), (_, { storage }) => {
+/** Storage of the seat that fails at every statement until it is mended. */
+async function breakStore(): Promise<() => void> {
+  return runInDurableObject(generation(), (_, { storage }) => {
     const spy = vi.spyOn(storage.sql, 'exec').mockImplementation(() => {
       throw new Error('disk I/O error')
     })
@@ -104,9 +130,9 @@ async function breakStore(job: Job): Promise<() => void> {
   })
 }
 
-/** Makes a job's next step due, without letting it be taken. */
-const makeDue = (job: Job) =>
-  runInDurableObject(generation(job), async (instance, { storage }) => {
+/** Makes the next step due, without letting it be taken. */
+const makeDue = () =>
+  runInDurableObject(generation(), async (instance, { storage }) => {
     await (instance as unknown as { wake(): Promise<void> }).wake()
     await storage.setAlarm(Date.now() + 60_000)
   })
@@ -114,18 +140,18 @@ const makeDue = (job: Job) =>
 describe('an alarm that meets a store which throws', () => {
   it('does not throw itself, is armed again, and takes the step when the store is back', async () => {
     const job = await restingJob()
-    await makeDue(job)
-    const mend = await breakStore(job)
+    await makeDue()
+    const mend = await breakStore()
     const complaint = vi.spyOn(console, 'error').mockReturnValue()
-    const ran = await runDurableObjectAlarm(generation(job))
-    const again = await alarmOf(job)
+    const ran = await runDurableObjectAlarm(generation())
+    const again = await alarmOf()
     mend()
     expect([ran, complaint.mock.calls.length > 0]).toEqual([true, true])
     expect(again).not.toBeNull()
     expect(again).toBeLessThan(Date.now() + 15_000)
     complaint.mockRestore()
-    await makeDue(job)
-    await runDurableObjectAlarm(generation(job))
+    await makeDue()
+    await runDurableObjectAlarm(generation())
     await ended(job)
     expect([...upstream.replicate.executions.values()]).toEqual([1])
   })
@@ -135,10 +161,10 @@ describe('an object that leaves memory', () => {
   it('goes on from its storage: same job, same numbers of events, one run', async () => {
     const job = await restingJob()
     const before = await read(job)
-    await evictDurableObject(generation(job))
+    await evictDurableObject(generation())
     expect(await read(job)).toEqual(before)
-    await makeDue(job)
-    await runDurableObjectAlarm(generation(job))
+    await makeDue()
+    await runDurableObjectAlarm(generation())
     await ended(job)
     const text = await (await caller.call('GET', `/v1/videos/${job.id}/events`)).text()
     const numbers = [...text.matchAll(/^id: (\d+)$/gm)].map(([, number]) => Number(number))
@@ -153,8 +179,8 @@ describe('an object that leaves memory', () => {
     await evictDurableObject(account())
     expect(await accountOf(bindings, caller.tenant).balance()).toEqual(before)
     expect((await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })).id).toBe(job.id)
-    await makeDue(job)
-    await runDurableObjectAlarm(generation(job))
+    await makeDue()
+    await runDurableObjectAlarm(generation())
     await ended(job)
     const { held, debits } = await accountOf(bindings, caller.tenant).balance()
     expect([held, debits]).toEqual([0, 200_000])
@@ -166,7 +192,7 @@ describe('an object that leaves memory', () => {
     await vi.waitFor(() => expect(upstream.node.executions.size).toBe(1), patience)
     await abortAllDurableObjects()
     expect((await read(job)).status).toBe('queued')
-    await runDurableObjectAlarm(generation(job))
+    await runDurableObjectAlarm(generation())
     await ended(job)
     expect([upstream.node.creates(), [...upstream.node.executions.values()]]).toEqual([2, [1]])
   })

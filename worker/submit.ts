@@ -12,13 +12,21 @@ import type { Job } from '../shared/job.ts'
 import type { CheckedRequest } from '../shared/request.ts'
 import { type Route, route } from '../shared/routing.ts'
 import type { Principal } from './auth/principal.ts'
-import { sha256, utf8 } from './bytes.ts'
 import { baseUrlOf, type Context } from './context.ts'
 import { expandPrompt } from './expansion.ts'
+import { idempotencyOf } from './idempotency-key.ts'
 import { newId } from './ids.ts'
+import { finishedJob, readJob, recordOf as recordedJob } from './jobs.ts'
 import { initialLatents } from './latents.ts'
 import { moderate } from './moderation.ts'
-import { accountOf, generationOf, type JobRecord, type MediaReference } from './objects/contract.ts'
+import {
+  accountOf,
+  generationOf,
+  type JobRecord,
+  type MediaReference,
+  type Submitted,
+  viewerOf,
+} from './objects/contract.ts'
 import { costOf } from './pricing.ts'
 import { publicUrl } from './public-url.ts'
 import { servicesOf } from './services.ts'
@@ -66,7 +74,7 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
   return {
     model,
     effective,
-    warnings,
+    warnings: [...warnings, ...unsimilar(request)],
     contentKey: key,
     route: await routeOf(context, request, model, effective, key, quoting),
     provider,
@@ -75,6 +83,12 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
     originalPrompt: prompt === complete.prompt ? null : (complete.prompt ?? null),
   }
 }
+
+/** There is no cache of what is similar here: who asks for it is told. */
+const unsimilar = ({ cache }: CheckedRequest): readonly Warning[] =>
+  cache?.similar === true
+    ? [{ code: 'similar_unsupported', pointer: '/cache/similar', requested: true, effective: false }]
+    : []
 
 function checkRights({ kind, token }: Principal, request: CheckedRequest): void {
   const mode = modeOf(request)
@@ -99,7 +113,7 @@ const draftMs = 7 * 86_400_000
 async function withDraft(context: Context, request: CheckedRequest): Promise<CheckedRequest> {
   if (request.draft_id === undefined) return request
   const viewer = context.get('principal')
-  const draft = await generationOf(context.env, request.draft_id).record(viewer)
+  const draft = await recordedJob(context.env, viewer, request.draft_id)
   if (draft === null) {
     throw new GenerationError('invalid_parameter', 'draft_id: names no job of yours', { pointer: '/draft_id' })
   }
@@ -118,8 +132,8 @@ async function withDraft(context: Context, request: CheckedRequest): Promise<Che
 
 /** Every asset a request names, which must be the tenant's and ready. */
 async function mediaOf(context: Context, effective: EffectiveVideo): Promise<Record<string, MediaReference>> {
-  const { tenant } = context.get('principal')
-  const account = accountOf(context.env, tenant)
+  const viewer = viewerOf(context.get('principal'))
+  const account = accountOf(context.env, viewer.tenant)
   const ids = new Set([
     ...(effective.frame_images ?? []).map(({ image }) => image),
     ...(effective.input_references ?? []),
@@ -131,7 +145,7 @@ async function mediaOf(context: Context, effective: EffectiveVideo): Promise<Rec
   const found = [...ids]
     .filter((id) => id !== undefined)
     .map(async (id) => {
-      const row = await account.asset(id)
+      const row = await account.asset(viewer, id)
       if (row === null) throw new GenerationError('invalid_parameter', `${id}: is no asset of yours; upload it first`)
       if (row.status !== 'ready') throw new GenerationError('asset_not_ready', `${id}: is ${row.status}, not ready`)
       return [id, { sha256: row.sha256, contentType: row.content_type }] as const
@@ -212,16 +226,24 @@ export async function submit(context: Context, request: CheckedRequest, options:
     const { code, message, retryAfterMs } = answer
     throw new GenerationError(code, message, retryAfterMs === undefined ? {} : { retryAfterMs })
   }
-  const { ticket } = answer
-  const job = await generationOf(context.env, ticket.record.id).open(ticket, principal.caller)
-  if (answer.kind !== 'replayed' && answer.kind !== 'joined') {
-    context.executionCtx.waitUntil(account.delivered(ticket.record.id))
-  }
+  const job = await jobOf(context, answer)
   return {
     job: joinedJob(job, answer.kind, request),
     replayed: answer.kind === 'replayed',
     remaining: answer.remaining,
   }
+}
+
+/** The job the account accepted: over already, in its object, or to be opened now. */
+async function jobOf({ env, get }: Context, { job: id, ticket, found }: Submitted): Promise<Job> {
+  if (found.seat === null) return finishedJob(env, found.finished)
+  const principal = get('principal')
+  const generation = generationOf(env, principal.tenant, found.seat)
+  const live = ticket === null ? generation.attach(id, principal.caller) : generation.open(ticket, principal.caller)
+  // It may have come to its end in between.
+  const job = (await live) ?? (await readJob(env, { tenant: principal.tenant, subject: null }, id))
+  if (job === null) throw new GenerationError('not_found', 'the job was erased while it was asked for')
+  return job
 }
 
 /** A caller that shares a job is told that its own extras do not apply. */
@@ -235,24 +257,6 @@ function joinedJob(job: Job, kind: string, request: CheckedRequest): Job {
 function requireProvider({ env }: Context, name: string): void {
   if (servicesOf(env).provider(name) !== undefined) return
   throw new GenerationError('provider_unavailable', `${name}: is not configured here`, { retryAfterMs: 60_000 })
-}
-
-async function idempotencyOf(context: Context, body: unknown) {
-  const key = context.req.header('idempotency-key')
-  if (key === undefined) return null
-  if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
-    throw new GenerationError('invalid_header', 'idempotency-key: allowed are 1 to 255 visible ASCII characters')
-  }
-  // Its own field order is the caller's; the values are what counts.
-  const canonical = JSON.stringify([context.req.path, sortedBody(body)])
-  return { key, fingerprint: await sha256(utf8(canonical)) }
-}
-
-function sortedBody(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortedBody)
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
-  return entries.map(([key, each]) => [key, sortedBody(each)])
 }
 
 const defaultDeadlineMs = 1_800_000

@@ -2,8 +2,9 @@
  * Benchmarks of the edge, paired in one run: `npm run bench:edge -- [--pairs N] [--jobs N] [--json]`.
  *
  * The deployed bundle and a bare Hono route run in one workerd, each on a socket of its own, and take turns: a cached
- * hit, the bare route, a new submission. Then jobs are run to their end, and their stores are weighed. The provider is
- * a fake in this process, so nothing here measures a model.
+ * hit, the bare route, a new submission, each with a pause after it, so that none pays for what another left to be
+ * done. Then jobs are run to their end, and their stores are weighed. The provider is a fake in this process, so nothing
+ * here measures a model.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -89,10 +90,14 @@ async function post(path: string, token: string, body: object, headers: Record<s
   return answer
 }
 
+const pauseMs = 20
+
 async function timed(act: () => Promise<unknown>): Promise<number> {
   const begin = performance.now()
   await act()
-  return performance.now() - begin
+  const took = performance.now() - begin
+  await new Promise((resolve) => setTimeout(resolve, pauseMs))
+  return took
 }
 
 const quantile = (times: readonly number[], share: number): number =>
@@ -105,7 +110,7 @@ function bytesUnder(place: string): number {
 }
 
 function pagesOf(file: string): number {
-  using database = new DatabaseSync(file, { readOnly: true })
+  using database = new DatabaseSync(file, { readOnly: true, timeout: 10_000 })
   const [count, size] = ['page_count', 'page_size'].map((name) =>
     Number(Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]),
   ) as [number, number]

@@ -12,12 +12,17 @@ import {
   type AccountObject,
   type AssetRow,
   type Balance,
+  type Created,
   directoryOf,
   type EndpointRow,
   type EndpointSecrets,
+  type Found,
   generationOf,
+  type Idempotency,
   type JobRow,
   type ListQuery,
+  type NewEndpoint,
+  type Outcome,
   type Refused,
   type Settled,
   type Settlement,
@@ -27,13 +32,19 @@ import {
   type TokenRow,
   type Viewer,
 } from './contract.ts'
+import { idempotencyTable, recall, remember } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
+import * as records from './records.ts'
+import { seatOf, seatTables } from './seats.ts'
 import * as submissions from './submissions.ts'
+import { upgrade } from './upgrade.ts'
 
-const tables = `${ledgerTables}${submissions.submissionTables}
+const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}${seatTables}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS assets (id TEXT PRIMARY KEY, kind TEXT NOT NULL, content_type TEXT NOT NULL,
-    bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL);
+    bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL,
+    subject TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS uploads (asset TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS endpoints (id TEXT PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL,
     secret TEXT NOT NULL, disabled INTEGER NOT NULL, created_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
@@ -41,6 +52,8 @@ const tables = `${ledgerTables}${submissions.submissionTables}
 /** Until then the Worker that submitted has opened the job itself, if it lives. */
 const openingMs = 10_000
 const sweepBatch = 100
+/** From one batch of what is due to the next. */
+const restMs = 100
 /** A job nobody heard of for this long is asked. */
 const silenceMs = 60_000
 
@@ -51,6 +64,11 @@ interface HeldSecret {
 }
 
 const rotationMs = 86_400_000
+/** How long an upload keeps others away where its machine died. */
+const uploadMs = 300_000
+
+/** A subject has what it made itself, an API key all of its tenant. */
+const isOwn = ({ subject }: Viewer, row: AssetRow): boolean => subject === null || subject === row.subject
 
 const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
   kind: 'refused',
@@ -60,28 +78,80 @@ const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
 })
 
 export class Account extends DurableObject<Env> implements AccountObject {
-  readonly #sql: SqlStorage
+  readonly #store: SqlStorage
+  /** Rows of answers that were given already, in order. */
+  readonly #unwritten: (() => void)[] = []
   #announced = false
+  /** When the alarm is to ring; undefined before it was looked up, infinite where it is not set. */
+  #alarmAt: number | undefined
   readonly #asking = new Map<string, Promise<number>>()
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    this.#sql = ctx.storage.sql
-    this.#sql.exec(tables)
+    this.#store = ctx.storage.sql
+    ctx.storage.transactionSync(() => {
+      upgrade(this.#sql)
+      this.#sql.exec(tables)
+    })
     credit(this.#sql, 'start', settingsOf(env).startingCredit, Date.now())
   }
 
+  /** The store, with all that was answered: whoever looks next sees it, however late it is written. */
+  get #sql(): SqlStorage {
+    this.#catchUp()
+    return this.#store
+  }
+
+  /** Several statements as one, in a store that has caught up before. */
+  #atomically<Value>(act: (sql: SqlStorage) => Value): Value {
+    const sql = this.#sql
+    return this.ctx.storage.transactionSync(() => act(sql))
+  }
+
+  #catchUp(): void {
+    const rows = [...this.#unwritten]
+    if (rows.length === 0) return
+    this.ctx.storage.transactionSync(() => {
+      for (const write of rows) write()
+    })
+    this.#unwritten.splice(0, rows.length)
+  }
+
+  /** Writes after the answer has left: what is written before it would hold it up until the disk has it. */
+  #writeLater(write: () => void): void {
+    this.#unwritten.push(write)
+    setTimeout(() => {
+      try {
+        this.#catchUp()
+      } catch (error) {
+        console.error('account: a cached answer is not written yet', error)
+      }
+    }, 0)
+  }
+
   async submit(command: SubmitCommand) {
+    const late = submissions.cached(this.#sql, command)
+    if (late !== undefined) {
+      this.#writeLater(late.write)
+      return late.answer
+    }
     await this.#announce(command.record.tenant)
     // What runs or ran already needs no provider; anything new waits while it refuses us.
     const resting = submissions.isServed(this.#sql, command) ? 0 : await this.#restMs(command)
     if (resting > 0) return refusedBy(command.record.provider, resting)
-    const answer = this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
-    if (answer.kind === 'created' || answer.kind === 'hit' || answer.kind === 'followed') {
-      // In the same write as the row: either both survive or the caller never got an answer.
-      await this.ctx.storage.setAlarm(command.now + openingMs)
-    }
+    this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
+    const answer = this.#atomically((sql) => submissions.submit(sql, command))
+    // In the same write as the row: either both survive or the caller never got an answer.
+    if (answer.kind !== 'refused' && answer.ticket !== null) await this.#ringBy(command.now + openingMs)
     return answer
+  }
+
+  /** Sets the alarm, unless it rings earlier anyway. Writes without a pause where that is known. */
+  async #ringBy(at: number): Promise<void> {
+    this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
+    if (this.#alarmAt <= at) return
+    this.#alarmAt = at
+    await this.ctx.storage.setAlarm(at)
   }
 
   /** A crowd that arrives together asks once. */
@@ -103,82 +173,113 @@ export class Account extends DurableObject<Env> implements AccountObject {
     this.#announced = true
   }
 
-  async delivered(job: string): Promise<void> {
-    this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', job)
+  async isUnopened(job: string): Promise<boolean> {
+    return this.#sql.exec('SELECT 1 FROM jobs WHERE id = ? AND ticket IS NOT NULL', job).toArray().length > 0
   }
 
   async settle(execution: string, settlement: Settlement) {
-    return this.ctx.storage.transactionSync(() => submissions.settle(this.#sql, execution, settlement))
+    const settled = this.#atomically((sql) => submissions.settle(sql, execution, settlement))
+    await this.#ringBy(settlement.result.expiresAt)
+    return settled
   }
 
-  async release(execution: string): Promise<Settled | null> {
-    return this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution))
+  async release(execution: string, outcome: Outcome): Promise<Settled | null> {
+    const now = Date.now()
+    const settled = this.#atomically((sql) => submissions.release(sql, execution, outcome, now))
+    await this.#ringBy(submissions.nextDue(this.#sql, openingMs) ?? Number.POSITIVE_INFINITY)
+    return settled
   }
 
-  async claim(job: string, key: string): Promise<void> {
-    this.#sql.exec('INSERT OR IGNORE INTO objects VALUES (?, ?)', key, job)
+  async outcome(execution: string): Promise<Outcome | null> {
+    return records.outcomeOf(this.#sql, execution)
+  }
+
+  async claim(execution: string, key: string): Promise<void> {
+    submissions.claim(this.#sql, execution, key)
   }
 
   async note(job: string, status: JobStatus): Promise<void> {
     submissions.note(this.#sql, job, status, Date.now())
   }
 
+  async archive(job: string, status: JobStatus, row: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.#atomically((sql) => submissions.archive(sql, job, status, row, Date.now()))
+  }
+
+  async find(viewer: Viewer, job: string): Promise<Found | null> {
+    return submissions.isSeen(this.#sql, viewer, job) ? submissions.find(this.#sql, job) : null
+  }
+
+  async seat(job: string): Promise<number | null> {
+    return seatOf(this.#sql, job)
+  }
+
+  async eraseFinished(viewer: Viewer, job: string): Promise<boolean> {
+    if ((await this.find(viewer, job))?.finished == null) return false
+    const orphans = await this.forget(job)
+    if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+    return true
+  }
+
   async lookup(contentKey: string, now: number): Promise<StoredResult | null> {
     const [row] = this.#sql
-      .exec(
-        "SELECT result FROM executions WHERE content_key = ? AND state = 'stored' AND expires_at > ?",
-        contentKey,
-        now,
-      )
+      .exec("SELECT id FROM executions WHERE content_key = ? AND state <> 'ended' AND expires_at > ?", contentKey, now)
       .toArray()
-    return row === undefined ? null : (JSON.parse(String(row.result)) as StoredResult)
+    return row === undefined ? null : records.resultOf(this.#sql, String(row.id))
   }
 
   async list(viewer: Viewer, query: ListQuery): Promise<JobRow[]> {
-    return submissions.list(this.#sql, viewer, query)
+    const rows = submissions.list(this.#sql, viewer, query)
+    return rows.map((row) => ({ ...row, finished: records.finished(this.#sql, row.id) }))
   }
 
   async forget(job: string): Promise<string[]> {
-    return this.ctx.storage.transactionSync(() => submissions.forget(this.#sql, job))
-  }
-
-  async dropObjects(job: string): Promise<string[]> {
-    return this.ctx.storage.transactionSync(() => submissions.dropObjects(this.#sql, job))
+    return this.#atomically((sql) => submissions.forget(sql, job))
   }
 
   /** Wakes jobs that were silent too long; gives how many are open. */
   async sweep(now: number): Promise<number> {
     await this.#openTickets()
+    await this.#giveUpBytes()
     const silent = this.#sql
       .exec(
-        'SELECT id FROM jobs WHERE open = 1 AND checked_at <= ? ORDER BY checked_at LIMIT ?',
+        `SELECT id, number FROM jobs JOIN seats ON seats.job = jobs.id
+         WHERE open = 1 AND checked_at <= ? ORDER BY checked_at LIMIT ?`,
         now - silenceMs,
         sweepBatch,
       )
       .toArray()
     for (const { id } of silent) this.#sql.exec('UPDATE jobs SET checked_at = ? WHERE id = ?', now, String(id))
-    await Promise.allSettled(silent.map(({ id }) => generationOf(this.env, String(id)).wake()))
+    const [known] = this.#sql.exec("SELECT value FROM known WHERE name = 'tenant'").toArray()
+    const tenant = String(known?.value ?? '')
+    await Promise.allSettled(silent.map(({ number }) => generationOf(this.env, tenant, Number(number)).wake()))
     const open = Number(this.#sql.exec('SELECT COUNT(*) AS value FROM jobs WHERE open = 1').one().value)
-    const [tenant] = this.#sql.exec("SELECT value FROM known WHERE name = 'tenant'").toArray()
-    if (open === 0 && tenant !== undefined) {
+    if (open === 0 && known !== undefined) {
       this.#announced = false
-      await directoryOf(this.env).idle(String(tenant.value))
+      await directoryOf(this.env).idle(tenant)
     }
     return open
   }
 
   override async alarm(): Promise<void> {
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
-    await this.ctx.storage.setAlarm(Date.now() + 60_000)
+    this.#alarmAt = Date.now() + 60_000
+    await this.ctx.storage.setAlarm(this.#alarmAt)
     try {
-      if (await this.#openTickets()) await this.ctx.storage.deleteAlarm()
+      await this.#openTickets()
+      await this.#giveUpBytes()
     } catch (error) {
-      console.error('account: tickets stay unopened', error)
+      console.error('account: what was due stays so', error)
+      return
     }
+    const due = submissions.nextDue(this.#sql, openingMs)
+    this.#alarmAt = due === undefined ? Number.POSITIVE_INFINITY : Math.max(due, Date.now() + restMs)
+    if (due === undefined) await this.ctx.storage.deleteAlarm()
+    else await this.ctx.storage.setAlarm(this.#alarmAt)
   }
 
-  /** Opens what was accepted but never opened. True where nothing is left. */
-  async #openTickets(): Promise<boolean> {
+  /** Opens what was accepted but never opened. */
+  async #openTickets(): Promise<void> {
     const rows = this.#sql
       .exec(
         'SELECT id, ticket, caller FROM jobs WHERE ticket IS NOT NULL AND created_at <= ? LIMIT ?',
@@ -188,10 +289,20 @@ export class Account extends DurableObject<Env> implements AccountObject {
       .toArray()
     for (const row of rows) {
       const ticket = JSON.parse(String(row.ticket)) as Ticket
-      await generationOf(this.env, ticket.record.id).open(ticket, String(row.caller))
-      await this.delivered(ticket.record.id)
+      const generation = generationOf(this.env, ticket.record.tenant, ticket.seat)
+      // Where it began before, its first note took the ticket away already; without a job the ticket stays.
+      const job = await generation.open(ticket, String(row.caller))
+      if (job !== null) this.#sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ?', ticket.record.id)
     }
-    return Number(this.#sql.exec('SELECT COUNT(*) AS value FROM jobs WHERE ticket IS NOT NULL').one().value) === 0
+  }
+
+  /** Deletes stored bytes whose time is over. Bytes first: what dies in between is done again. */
+  async #giveUpBytes(): Promise<void> {
+    for (const execution of submissions.outdated(this.#sql, Date.now(), sweepBatch)) {
+      const orphans = submissions.objectsOf(this.#sql, execution)
+      if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
+      this.#atomically((sql) => submissions.outdate(sql, execution))
+    }
   }
 
   async deposit(id: string, amount: number): Promise<Balance> {
@@ -203,13 +314,38 @@ export class Account extends DurableObject<Env> implements AccountObject {
     return balanceOf(this.#sql)
   }
 
-  async mintToken({ jti, subject, expiresAt }: TokenRow): Promise<void> {
-    this.#sql.exec(
-      'DELETE FROM token_use WHERE jti IN (SELECT jti FROM tokens WHERE expires_at < ?)',
-      Date.now() - 120_000,
+  /** Makes something once for each key; `again` finds what was made, and undefined gives the key back. */
+  #once<Value>(
+    idempotency: Idempotency | null,
+    now: number,
+    again: (answer: string) => Value | undefined,
+    make: () => { readonly value: Value; readonly answer: string },
+  ): Created<Value> {
+    return this.#atomically((sql) => {
+      const known = recall(sql, idempotency, now)
+      if (known !== null && 'kind' in known) return known
+      const before = known === null ? undefined : again(known.answer)
+      if (before !== undefined) return { kind: 'replayed', value: before }
+      const { value, answer } = make()
+      remember(sql, idempotency, answer, now)
+      return { kind: 'created', value }
+    })
+  }
+
+  async mintToken(row: TokenRow, idempotency: Idempotency | null) {
+    const now = Date.now()
+    const gone = now - 120_000
+    return this.#once<TokenRow>(
+      idempotency,
+      now,
+      (answer) => JSON.parse(answer) as TokenRow,
+      () => {
+        this.#sql.exec('DELETE FROM token_use WHERE jti IN (SELECT jti FROM tokens WHERE expires_at < ?)', gone)
+        this.#sql.exec('DELETE FROM tokens WHERE expires_at < ?', gone)
+        this.#sql.exec('INSERT INTO tokens VALUES (?, ?, ?)', row.jti, row.subject, row.expiresAt)
+        return { value: row, answer: JSON.stringify(row) }
+      },
     )
-    this.#sql.exec('DELETE FROM tokens WHERE expires_at < ?', Date.now() - 120_000)
-    this.#sql.exec('INSERT INTO tokens VALUES (?, ?, ?)', jti, subject, expiresAt)
   }
 
   async revokeToken(jti: string): Promise<boolean> {
@@ -220,16 +356,32 @@ export class Account extends DurableObject<Env> implements AccountObject {
     return this.#sql.exec('SELECT 1 FROM tokens WHERE jti = ?', jti).toArray().length === 1
   }
 
-  /** A row, or the ready one of the same bytes that the tenant has already. */
-  async createAsset(tenant: string, row: AssetRow): Promise<AssetRow> {
-    const [known] = this.#sql
-      .exec("SELECT * FROM assets WHERE sha256 = ? AND kind = ? AND status = 'ready'", row.sha256, row.kind)
-      .toArray()
-    if (known !== undefined) return known as unknown as AssetRow
-    const { id, kind, content_type, bytes, sha256, status, created_at } = row
-    await this.#announce(tenant)
+  async createAsset(viewer: Viewer, row: AssetRow, idempotency: Idempotency | null) {
+    await this.#announce(viewer.tenant)
+    return this.#once<AssetRow>(
+      idempotency,
+      row.created_at,
+      // Bytes that were refused are sent again under the same key.
+      (id) => [this.#asset(viewer, id)].find((known) => known !== null && known.status !== 'rejected') ?? undefined,
+      () => {
+        const value = this.#readyAsset(viewer, row) ?? this.#insertAsset(row)
+        return { value, answer: value.id }
+      },
+    )
+  }
+
+  #readyAsset(viewer: Viewer, { sha256, kind }: AssetRow): AssetRow | undefined {
+    const rows = this.#sql
+      .exec("SELECT * FROM assets WHERE sha256 = ? AND kind = ? AND status = 'ready'", sha256, kind)
+      .toArray() as unknown as AssetRow[]
+    return rows.find((row) => isOwn(viewer, row))
+  }
+
+  #insertAsset(row: AssetRow): AssetRow {
+    const { id, kind, content_type, bytes, sha256, status, created_at, subject } = row
     this.#sql.exec(
-      'INSERT INTO assets VALUES (?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO assets (id, kind, content_type, bytes, sha256, status, created_at, subject)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
       kind,
       content_type,
@@ -237,31 +389,58 @@ export class Account extends DurableObject<Env> implements AccountObject {
       sha256,
       status,
       created_at,
+      subject,
     )
     return row
   }
 
-  async asset(id: string): Promise<AssetRow | null> {
-    const [row] = this.#sql.exec('SELECT * FROM assets WHERE id = ?', id).toArray()
-    return (row as unknown as AssetRow | undefined) ?? null
+  #asset(viewer: Viewer, id: string): AssetRow | null {
+    const [row] = this.#sql.exec('SELECT * FROM assets WHERE id = ?', id).toArray() as unknown as AssetRow[]
+    return row !== undefined && isOwn(viewer, row) ? row : null
+  }
+
+  async asset(viewer: Viewer, id: string): Promise<AssetRow | null> {
+    return this.#asset(viewer, id)
+  }
+
+  async beginUpload(id: string, now: number): Promise<boolean> {
+    this.#sql.exec('DELETE FROM uploads WHERE until <= ?', now)
+    return this.#sql.exec('INSERT OR IGNORE INTO uploads VALUES (?, ?)', id, now + uploadMs).rowsWritten > 0
   }
 
   async finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void> {
+    this.#sql.exec('DELETE FROM uploads WHERE asset = ?', id)
     this.#sql.exec("UPDATE assets SET status = ? WHERE id = ? AND status = 'pending'", status, id)
   }
 
   /** The stored bytes' name where nothing else of the tenant needs them; null where there is no such asset. */
-  async deleteAsset(id: string): Promise<{ readonly key: string | null } | null> {
-    const row = await this.asset(id)
+  async deleteAsset(viewer: Viewer, id: string): Promise<{ readonly key: string | null } | null> {
+    const row = this.#asset(viewer, id)
     if (row === null) return null
     this.#sql.exec('DELETE FROM assets WHERE id = ?', id)
-    const [tenant] = this.#sql.exec("SELECT value FROM known WHERE name = 'tenant'").toArray()
-    const key = `t/${String(tenant?.value ?? '')}/${row.sha256}`
+    const key = `t/${viewer.tenant}/${row.sha256}`
     return { key: submissions.isUsed(this.#sql, key) ? null : key }
   }
 
+  async createEndpoint(endpoint: NewEndpoint, idempotency: Idempotency | null) {
+    return this.#once<NewEndpoint>(
+      idempotency,
+      endpoint.row.created_at,
+      (answer) => {
+        const { id, sealedSecret } = JSON.parse(answer) as { readonly id: string; readonly sealedSecret: string }
+        const row = this.#endpoints().find((known) => known.id === id)
+        return row === undefined ? undefined : { row, sealedSecret }
+      },
+      () => {
+        const { sealedSecret } = endpoint
+        const row = this.#keepEndpoint(endpoint)
+        return { value: { row, sealedSecret }, answer: JSON.stringify({ id: row.id, sealedSecret }) }
+      },
+    )
+  }
+
   /** A new endpoint; for an address that is known already, a new secret beside the old one, which goes in a day. */
-  async createEndpoint(row: EndpointRow, secret: string): Promise<EndpointRow> {
+  #keepEndpoint({ row, sealedSecret: secret }: NewEndpoint): EndpointRow {
     const { id, url, events, created_at } = row
     const until = created_at + rotationMs
     const [known] = this.#sql.exec('SELECT id, secret FROM endpoints WHERE url = ?', url).toArray()
@@ -292,6 +471,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
   }
 
   async endpoints(): Promise<EndpointRow[]> {
+    return this.#endpoints()
+  }
+
+  #endpoints(): EndpointRow[] {
     const rows = this.#sql
       .exec('SELECT id, url, events, disabled, created_at FROM endpoints ORDER BY created_at')
       .toArray()

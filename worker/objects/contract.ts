@@ -6,6 +6,7 @@
 
 import type { EffectiveVideo, Warning } from '../../shared/effective.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
+import type { WireEvent } from '../../shared/events.ts'
 import type { Job, JobStatus, Output, Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
 import type { InferenceMode, LatentEnvelope } from '../../shared/request.ts'
@@ -17,6 +18,9 @@ export interface Viewer {
   readonly tenant: string
   readonly subject: string | null
 }
+
+/** A viewer's rights alone; more of a caller does not travel. */
+export const viewerOf = ({ tenant, subject }: Viewer): Viewer => ({ tenant, subject })
 
 export interface WebhookTarget {
   readonly url?: string | undefined
@@ -77,15 +81,68 @@ export interface Ticket {
   readonly record: JobRecord
   /** The job whose execution this one shares; its own id where it has one itself. */
   readonly execution: string
+  /** Where the job lives until it is over. */
+  readonly seat: number
   /** Present where the result was stored already. */
   readonly result: StoredResult | null
 }
+
+/** What of a job its callers can see, and so all that outlives its object. Times are unix milliseconds. */
+export interface JobFacts {
+  readonly ticket: Omit<Ticket, 'seat'>
+  readonly status: JobStatus
+  readonly startedAt: number | null
+  readonly completedAt: number | null
+  readonly progress: Progress | null
+  /** How many runs wait before it, while the executor says so. */
+  readonly queuePosition?: number | null
+  readonly warnings: readonly Warning[]
+  readonly error: JobError | null
+  readonly result: StoredResult | null
+  /** Outputs that were ready before the others. */
+  readonly parts?: readonly StoredOutput[]
+  readonly cost: number
+}
+
+/** An event by its number, and what of it the final job does not tell. */
+export type LogEntry =
+  | readonly [
+      seq: number,
+      kind: 'status',
+      status: JobStatus,
+      progress: Progress | null,
+      warnings: number,
+      queuePosition: number | null,
+    ]
+  | readonly [seq: number, kind: 'output' | 'warning', index: number]
+  | readonly [seq: number, kind: 'error']
+  | readonly [seq: number, kind: 'event', event: WireEvent]
+
+/** A job that is over and has no object any more. */
+export interface FinishedJob {
+  readonly facts: JobFacts
+  readonly log: readonly LogEntry[]
+}
+
+/** Where a job is: in a seat while it lives, in the account when it is over. */
+export type Found =
+  | { readonly seat: number; readonly finished: null }
+  | { readonly seat: null; readonly finished: FinishedJob }
+
+/** A caller's key and what stands for its request. */
+export interface Idempotency {
+  readonly key: string
+  readonly fingerprint: string
+}
+
+/** What came of a creation: made now, or given again as an equal request made it before. */
+export type Created<Value> = { readonly kind: 'created' | 'replayed'; readonly value: Value } | Refused
 
 export interface SubmitCommand {
   readonly now: number
   readonly record: JobRecord
   readonly caller: string
-  readonly idempotency: { readonly key: string; readonly fingerprint: string } | null
+  readonly idempotency: Idempotency | null
   readonly token: { readonly jti: string; readonly maxJobs: number; readonly maxCost: number } | null
   readonly limits: Limits
 }
@@ -99,7 +156,10 @@ export interface Refused {
 
 export interface Submitted {
   readonly kind: 'created' | 'joined' | 'replayed' | 'hit' | 'followed'
-  readonly ticket: Ticket
+  readonly job: string
+  /** Present where the job's object is still to be opened. */
+  readonly ticket: Ticket | null
+  readonly found: Found
   /** Of the bucket of new jobs. */
   readonly remaining: number
 }
@@ -126,10 +186,13 @@ export interface ListQuery {
 export interface JobRow {
   readonly id: string
   readonly createdAt: number
+  readonly finished: FinishedJob | null
 }
 
 export interface AssetRow {
   readonly id: string
+  /** Empty for API keys. */
+  readonly subject: string
   readonly kind: 'image' | 'video' | 'audio' | 'latent'
   readonly content_type: string
   readonly bytes: number
@@ -144,6 +207,12 @@ export interface EndpointRow {
   readonly events: readonly string[]
   readonly disabled: boolean
   readonly created_at: number
+}
+
+/** An endpoint as it was made, with the secret it got then, sealed. */
+export interface NewEndpoint {
+  readonly row: EndpointRow
+  readonly sealedSecret: string
 }
 
 export interface EndpointSecrets {
@@ -168,28 +237,42 @@ export interface TokenRow {
 /** One per tenant: money, single flight, idempotency, caps, and the index of jobs. */
 export interface AccountObject {
   submit(command: SubmitCommand): Promise<Submitted | Refused>
-  delivered(job: string): Promise<void>
+  /** Whether a job still waits to begin in its seat. One that began does not, whatever became of it. */
+  isUnopened(job: string): Promise<boolean>
+  /** Where a job is; null where a viewer sees none. */
+  find(viewer: Viewer, job: string): Promise<Found | null>
   settle(execution: string, settlement: Settlement): Promise<Settled>
-  /** The settled result where there is one, which stays. */
-  release(execution: string): Promise<Settled | null>
+  /** Ends an execution without a result; the settled one where there is one, which stays. */
+  release(execution: string, outcome: Outcome): Promise<Settled | null>
+  /** How an execution ended; null where it has not, or nobody knows it. */
+  outcome(execution: string): Promise<Outcome | null>
+  /** The seat of a job of this tenant, whoever asks; null where it has none. */
+  seat(job: string): Promise<number | null>
   note(job: string, status: JobStatus): Promise<void>
+  /** Takes over a job that is over, packed without its result. Twice is once; of a job that was erased nothing is kept. */
+  archive(job: string, status: JobStatus, row: Uint8Array<ArrayBuffer>): Promise<void>
+  /** Erases a job that is over and has no object; false where there is none. */
+  eraseFinished(viewer: Viewer, job: string): Promise<boolean>
   lookup(contentKey: string, now: number): Promise<StoredResult | null>
   list(viewer: Viewer, query: ListQuery): Promise<JobRow[]>
+  /** Removes a job from every index; gives the stored bytes nobody needs any more. */
   forget(job: string): Promise<string[]>
-  dropObjects(job: string): Promise<string[]>
-  /** Stored bytes that a job needs before its result is settled. */
-  claim(job: string, key: string): Promise<void>
+  /** Stored bytes that an execution needs before its result is settled. */
+  claim(execution: string, key: string): Promise<void>
   sweep(now: number): Promise<number>
   deposit(id: string, amount: number): Promise<Balance>
   balance(): Promise<Balance>
-  mintToken(row: TokenRow): Promise<void>
+  mintToken(row: TokenRow, idempotency: Idempotency | null): Promise<Created<TokenRow>>
   revokeToken(jti: string): Promise<boolean>
   isTokenGood(jti: string): Promise<boolean>
-  createAsset(tenant: string, row: AssetRow): Promise<AssetRow>
-  asset(id: string): Promise<AssetRow | null>
+  /** A row, or the ready one of the same bytes that the viewer has already. */
+  createAsset(viewer: Viewer, row: AssetRow, idempotency: Idempotency | null): Promise<Created<AssetRow>>
+  asset(viewer: Viewer, id: string): Promise<AssetRow | null>
+  /** False where another upload of the asset is on its way. */
+  beginUpload(id: string, now: number): Promise<boolean>
   finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void>
-  deleteAsset(id: string): Promise<{ readonly key: string | null } | null>
-  createEndpoint(row: EndpointRow, sealedSecret: string): Promise<EndpointRow>
+  deleteAsset(viewer: Viewer, id: string): Promise<{ readonly key: string | null } | null>
+  createEndpoint(endpoint: NewEndpoint, idempotency: Idempotency | null): Promise<Created<NewEndpoint>>
   endpoints(): Promise<EndpointRow[]>
   endpointSecrets(id: string, now: number): Promise<EndpointSecrets | null>
   disableEndpoint(id: string): Promise<void>
@@ -197,7 +280,7 @@ export interface AccountObject {
 }
 
 export type OutputAnswer =
-  | { readonly kind: 'found'; readonly output: StoredOutput; readonly tenant: string; readonly envelope: string | null }
+  | { readonly kind: 'found'; readonly output: StoredOutput; readonly envelope: string | null }
   | { readonly kind: 'missing' | 'unready' | 'expired' }
   | { readonly kind: 'unavailable'; readonly available: readonly string[] }
 
@@ -210,6 +293,7 @@ export interface OutputSelection {
 /** How far an execution is, for the jobs that share it. */
 export interface ExecutionState {
   readonly started: boolean
+  readonly queuePosition: number | null
   readonly progress: Progress | null
   readonly outcome: Outcome | null
 }
@@ -220,21 +304,30 @@ export type Outcome =
   | { readonly kind: 'expired' }
   | { readonly kind: 'cancelled'; readonly confirmed: boolean }
 
-/** One per job. */
+/**
+ * One per seat, with one job at a time. Every question names the job: to one that is not there, or not any more, the
+ * answer is null.
+ */
 export interface GenerationObject {
-  open(ticket: Ticket, caller: string): Promise<Job>
-  read(viewer: Viewer): Promise<Job | null>
-  record(viewer: Viewer): Promise<JobRecord | null>
-  wait(viewer: Viewer, milliseconds: number): Promise<Job | null>
-  cancel(viewer: Viewer, caller: string): Promise<Job | null>
-  output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer>
-  erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'>
+  /** Begins the job, once in its life; null where it had its time here and is gone. */
+  open(ticket: Ticket, caller: string): Promise<Job | null>
+  /** Adds a caller's interest to a job that lives. */
+  attach(job: string, caller: string): Promise<Job | null>
+  read(viewer: Viewer, job: string): Promise<Job | null>
+  record(viewer: Viewer, job: string): Promise<JobRecord | null>
+  wait(viewer: Viewer, job: string, milliseconds: number): Promise<Job | null>
+  cancel(viewer: Viewer, job: string, caller: string): Promise<Job | null>
+  output(viewer: Viewer, job: string, selection: OutputSelection): Promise<OutputAnswer | null>
+  erase(viewer: Viewer, job: string): Promise<'erased' | 'active' | null>
+  /** Has whoever sits here look at once. */
   wake(): Promise<void>
   /** True once per delivery of a known attempt; what it says is not believed, only that there is something to ask. */
-  hook(attempt: number, delivery: string, operation: string): Promise<boolean>
-  follow(job: string): Promise<void>
-  unfollow(job: string): Promise<void>
-  execution(): Promise<ExecutionState | null>
+  hook(job: string, attempt: number, delivery: string, operation: string): Promise<boolean>
+  /** Remembers a follower and its seat. False where there is nothing to follow: not yet, or no longer. */
+  follow(job: string, follower: string, seat: number): Promise<boolean>
+  unfollow(job: string, follower: string): Promise<void>
+  execution(job: string): Promise<ExecutionState | null>
+  /** Its events: 200, 404 or 429. */
   fetch(request: Request): Promise<Response>
 }
 
@@ -267,6 +360,7 @@ const named = (kind: string, name: string): string => `${kind}:${name.length}:${
 const stub = <Contract>(namespace: DurableObjectNamespace, name: string): Contract =>
   namespace.get(namespace.idFromName(name)) as unknown as Contract
 
-export const generationOf = (env: Env, job: string): GenerationObject => stub(env.GENERATIONS, named('job', job))
+export const generationOf = (env: Env, tenant: string, seat: number): GenerationObject =>
+  stub(env.GENERATIONS, `${named('tenant', tenant)}:${seat}`)
 export const accountOf = (env: Env, tenant: string): AccountObject => stub(env.ACCOUNTS, named('tenant', tenant))
 export const directoryOf = (env: Env): DirectoryObject => stub(env.DIRECTORY, 'directory')

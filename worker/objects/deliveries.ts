@@ -12,8 +12,8 @@ import { secretBytes, signedHeaders } from '../standard-webhooks.ts'
 import { withTimeLimit } from '../time-limit.ts'
 import type { EndpointSecrets, JobRecord } from './contract.ts'
 
-export const deliveryTable = `CREATE TABLE IF NOT EXISTS deliveries (id TEXT PRIMARY KEY, body TEXT NOT NULL,
-  attempt INTEGER NOT NULL, due_at INTEGER NOT NULL);`
+export const deliveryTable = `CREATE TABLE IF NOT EXISTS deliveries (number INTEGER PRIMARY KEY, id TEXT NOT NULL,
+  body TEXT NOT NULL, attempt INTEGER NOT NULL, due_at INTEGER NOT NULL);`
 
 const [second, minute, hour] = [1_000, 60_000, 3_600_000]
 /** From one attempt to the next; after the last there is none. */
@@ -45,7 +45,7 @@ export function enqueue(sql: SqlStorage, { webhook, id }: JobRecord, status: Job
   const type = names[status]
   if (webhook === null || type === undefined || !webhook.events.includes(type)) return
   const body = JSON.stringify({ type, timestamp: new Date(now).toISOString(), data: { id, status } })
-  sql.exec('INSERT INTO deliveries VALUES (?, ?, 0, ?)', newId('msg'), body, now)
+  sql.exec('INSERT INTO deliveries (id, body, attempt, due_at) VALUES (?, ?, 0, ?)', newId('msg'), body, now)
 }
 
 export function nextDelivery(sql: SqlStorage): number {
@@ -64,7 +64,7 @@ export interface DeliveryPorts {
 
 /** Makes every attempt that is due, in the order things happened. */
 export async function deliver(sql: SqlStorage, ports: DeliveryPorts): Promise<void> {
-  const rows = sql.exec('SELECT * FROM deliveries WHERE due_at <= ? ORDER BY rowid LIMIT 8', ports.now()).toArray()
+  const rows = sql.exec('SELECT * FROM deliveries WHERE due_at <= ? ORDER BY number LIMIT 8', ports.now()).toArray()
   if (rows.length === 0) return
   const target = await ports.target()
   for (const row of rows) {

@@ -86,11 +86,13 @@ export interface ExecutionPorts {
   readonly store: (finished: Finished) => Promise<StoredResult>
   readonly settle: (result: StoredResult) => Promise<Outcome>
   /** Gives the hold back; the outcome where the result was settled already, by a step that a crash then hid. */
-  readonly release: () => Promise<Outcome | null>
+  readonly release: (pending: Outcome) => Promise<Outcome | null>
   /** The provider refuses our account: others need not try for a while. */
   readonly rest: () => Promise<void>
   readonly log: (what: string, error: unknown) => void
   readonly onStarted: () => void
+  /** How many runs wait before this one. */
+  readonly onQueued: (position: number) => void
   readonly onProgress: (progress: Progress) => void
   readonly onPreview: (preview: ProviderPreview) => void
   /** Brings in what is ready already. It is extra: what fails here is brought in with the rest. */
@@ -176,13 +178,13 @@ function started(run: Run, ports: ExecutionPorts, result: StartResult): void {
     return
   }
   if (result.kind === 'refused') {
+    run.unknownSince = null
     if (result.retryAfterMs === undefined) {
       const resting = result.error.code === 'provider_unavailable'
       end(run, ports, failed(result.error.code, result.error.detail), resting)
       return
     }
     run.phase = 'reserved'
-    run.unknownSince = null
     // Refused is not tried: nothing ran, so nothing is counted.
     run.attempts -= 1
     run.dueAt = Math.min(now + result.retryAfterMs, ports.deadlineAt)
@@ -297,6 +299,7 @@ function learned(run: Run, ports: ExecutionPorts, status: ProviderStatus, late: 
   const ended = endedAs(status, cancelling, late, run)
   if (ended !== undefined) end(run, ports, ended)
   else if (cancelOverdue(run, ports.now())) end(run, ports, { kind: 'cancelled', confirmed: false })
+  else if (status.state === 'queued' && status.position !== undefined) ports.onQueued(status.position)
   else if (status.state === 'in_progress') {
     if (status.progress !== null) ports.onProgress(status.progress)
     if (status.preview !== undefined) ports.onPreview(status.preview)
@@ -360,8 +363,8 @@ async function bringIn(run: Run, ports: ExecutionPorts): Promise<void> {
 
 async function giveBack(run: Run, ports: ExecutionPorts): Promise<void> {
   try {
-    const settled = await ports.release()
-    conclude(run, ports, settled ?? (run.pending as Outcome))
+    const pending = run.pending as Outcome
+    conclude(run, ports, (await ports.release(pending)) ?? pending)
   } catch (error) {
     ports.log('release: will be tried again', error)
     run.dueAt = ports.now() + 5_000

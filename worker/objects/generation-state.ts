@@ -10,16 +10,25 @@ import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Prog
 import type { JobError } from '../../shared/problem.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
 import { signUrl, urlLifeSeconds } from '../signed-url.ts'
-import type { JobRecord, OutputAnswer, OutputSelection, StoredOutput, StoredResult, Ticket } from './contract.ts'
+import type {
+  JobFacts,
+  JobRecord,
+  OutputAnswer,
+  OutputSelection,
+  StoredOutput,
+  StoredResult,
+  Ticket,
+} from './contract.ts'
 import { newRun, type Run } from './execution.ts'
 
-export interface State {
+export interface State extends JobFacts {
   readonly schema_v: 1
   readonly ticket: Ticket
   status: JobStatus
   startedAt: number | null
   completedAt: number | null
   progress: Progress | null
+  queuePosition?: number | null
   warnings: Warning[]
   error: JobError | null
   result: StoredResult | null
@@ -33,28 +42,31 @@ export interface State {
   /** The last status the account has confirmed. */
   noted: JobStatus | null
   shortened: boolean
-  /** Whether the stored bytes were given up. */
-  expired: boolean
 }
+
+/** What can be seen of a job as it begins. */
+export const newFacts = (ticket: JobFacts['ticket']) => ({
+  ticket,
+  status: 'queued' as const,
+  startedAt: null,
+  completedAt: null,
+  progress: null,
+  warnings: [...ticket.record.warnings],
+  error: null,
+  result: null,
+  cost: 0,
+})
 
 export function newState(ticket: Ticket, now: number): State {
   const own = ticket.execution === ticket.record.id && ticket.result === null
   return {
+    ...newFacts(ticket),
     schema_v: 1,
     ticket,
-    status: 'queued',
-    startedAt: null,
-    completedAt: null,
-    progress: null,
-    warnings: [...ticket.record.warnings],
-    error: null,
-    result: null,
-    cost: 0,
     run: own ? newRun(now) : null,
     followAt: own || ticket.result !== null ? Number.MAX_SAFE_INTEGER : now,
     noted: null,
     shortened: false,
-    expired: false,
   }
 }
 
@@ -77,7 +89,7 @@ const time = (at: number | null): string | null => (at === null ? null : new Dat
 const draftDays = 7
 
 /** The job without rights to its outputs: their addresses are signed when somebody is shown them. */
-export function jobOf(state: State): Job {
+export function jobOf(state: JobFacts): Job {
   const { record, result: hit } = state.ticket
   const base = `${record.baseUrl}/v1/videos/${record.id}`
   const { status, result } = state
@@ -91,7 +103,7 @@ export function jobOf(state: State): Job {
     completed_at: time(state.completedAt),
     deadline_at: time(record.deadlineAt) as string,
     outputs_expire_at: time(result?.expiresAt ?? null),
-    queue_position: null,
+    queue_position: status === 'queued' ? (state.queuePosition ?? null) : null,
     progress: state.progress,
     inference_mode: record.mode,
     inference_source: sourceOf(record.effective),
@@ -108,7 +120,7 @@ export function jobOf(state: State): Job {
       cached: hit !== null,
     },
     receipt: result === null ? null : { ...result.receipt },
-    warnings: state.warnings,
+    warnings: [...state.warnings],
     error: state.error,
     draft: draftOf(state),
     parent_id: record.parentId,
@@ -122,14 +134,14 @@ function cacheStatus({ cacheMode }: JobRecord, hit: boolean): Job['cache']['stat
   return cacheMode === 'bypass' ? 'bypass' : 'miss'
 }
 
-function draftOf({ ticket: { record }, completedAt }: State): Job['draft'] {
+function draftOf({ ticket: { record }, completedAt }: JobFacts): Job['draft'] {
   if (record.effective.draft !== true || completedAt === null) return null
   return { usable_until: new Date(completedAt + draftDays * 86_400_000).toISOString() }
 }
 
 /** The output a caller means, or why there is none. */
 export function findOutput(
-  { result, ticket, parts = [] }: State,
+  { result, parts = [] }: JobFacts,
   { variant, format, index }: OutputSelection,
   now: number,
 ): OutputAnswer {
@@ -142,19 +154,34 @@ export function findOutput(
   const output = early ?? outputs.find(meant)
   if (output === undefined) return { kind: 'unavailable', available: [...new Set(outputs.map((each) => each.format))] }
   const envelope = output.envelope === undefined ? null : JSON.stringify(output.envelope)
-  return { kind: 'found', output, tenant: ticket.record.tenant, envelope }
+  return { kind: 'found', output, envelope }
 }
 
 const noteAgainMs = 5_000
 
+/** How long a run that was given up may still turn up, to be stopped. Longer than any provider lets one live. */
+const orphanLifeMs = 3_600_000
+
+/** Whether some attempt's fate was never known: a hook may yet tell of it. */
+const mayHaveOrphans = ({ attempts, unknownSince }: Run): boolean => attempts > 1 || unknownSince !== null
+
+/** Whether a job has ended and its execution, where it has one of its own, too. */
+export const isOver = ({ status, run }: State): boolean => isTerminal(status) && (run === null || run.phase === 'done')
+
+/** Since when a job has no work to do any more; never, where it is not over. Unix milliseconds. */
+export function restsAt(state: State): number {
+  const { run, completedAt } = state
+  if (!isOver(state) || completedAt === null) return Number.MAX_SAFE_INTEGER
+  return run !== null && mayHaveOrphans(run) ? completedAt + orphanLifeMs : completedAt
+}
+
 /** When something of the state itself wants to be done next. */
 export function nextDueOf(state: State, logLifeMs: number, now: number): number {
   const never = Number.MAX_SAFE_INTEGER
-  const expiry = state.result === null || state.expired ? never : state.result.expiresAt
   const purge = state.completedAt !== null && !state.shortened ? state.completedAt + logLifeMs : never
   const note = state.noted === state.status ? never : now + noteAgainMs
   const work = state.run === null ? (isTerminal(state.status) ? never : state.followAt) : state.run.dueAt
-  return Math.min(work, expiry, purge, note)
+  return Math.min(work, purge, note)
 }
 
 const selectionOf = ({ variant, index }: Pick<StoredOutput, 'variant' | 'index'>): string =>
@@ -184,6 +211,9 @@ async function signed(
   const selection = selectionOf(of)
   const signature = await signUrl(key, { method: 'GET', path, expires, tenant, sha256: of.sha256, selection })
   const url = new URL(address)
+  // Who it was signed for and for which bytes: so it can be judged before anybody is asked.
+  url.searchParams.set('tenant', tenant)
+  url.searchParams.set('sha256', of.sha256)
   url.searchParams.set('expires', String(expires))
   url.searchParams.set('signature', signature)
   return url
@@ -195,8 +225,14 @@ async function withSignature(output: Output, record: JobRecord, key: CryptoKey, 
   return { ...output, url: url.href, url_expires_at: new Date(expires * 1000).toISOString() }
 }
 
+/** The job of some facts, as its callers are shown it. @param urlKey asked for only where there is something to sign. */
+export async function presented(facts: JobFacts, urlKey: () => Promise<CryptoKey>): Promise<Job> {
+  const job = jobOf(facts)
+  return job.outputs.length === 0 ? job : signedJob(job, facts.ticket.record, await urlKey())
+}
+
 /** A job whose outputs can be opened. */
-export async function signedJob(job: Job, record: JobRecord, key: CryptoKey): Promise<Job> {
+async function signedJob(job: Job, record: JobRecord, key: CryptoKey): Promise<Job> {
   const outputs = await Promise.all(job.outputs.map((output) => withSignature(output, record, key, Date.now())))
   return { ...job, outputs }
 }

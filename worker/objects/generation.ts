@@ -1,8 +1,10 @@
 /**
- * The generation: one Durable Object per job, from its acceptance to the last webhook.
+ * The generation: one Durable Object for a job, from its acceptance to the last webhook; then for another.
  *
  * It owns the job's status, its log of events, its alarm and its execution, or follows the execution of an equal job.
- * How an execution proceeds is execution.ts's business; money is the account's.
+ * How an execution proceeds is execution.ts's business; money is the account's. When nothing is left to do it hands the
+ * job over to the account and deletes all it stored, and its seat may be given to another job. So every question names
+ * its job, and what was awaited in between is followed by a look whether the job is still the one that sits here.
  */
 
 import { DurableObject } from 'cloudflare:workers'
@@ -13,11 +15,13 @@ import type { Env } from '../env.ts'
 import type { ProviderPreview } from '../providers/provider.ts'
 import { type Services, servicesOf } from '../services.ts'
 import { withTimeLimit } from '../time-limit.ts'
+import { compactLog, logLifeMs, packJob } from './archive.ts'
 import {
   accountOf,
   type ExecutionState,
   type GenerationObject,
   generationOf,
+  type JobFacts,
   type JobRecord,
   type Outcome,
   type OutputAnswer,
@@ -27,24 +31,26 @@ import {
   type Viewer,
 } from './contract.ts'
 import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
-import { logTable } from './event-log.ts'
+import { logTable, replay } from './event-log.ts'
 import { type EventStream, eventStream } from './event-stream.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
 import {
   findOutput,
+  isOver,
   jobOf,
   moveTo,
   newState,
   nextDueOf,
   partOf,
+  presented,
+  restsAt,
   type State,
   signedEvent,
-  signedJob,
 } from './generation-state.ts'
 import { heardTable, isNews } from './heard.ts'
 import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
-import { expire, logLifeMs, note, shortenLog } from './upkeep.ts'
+import { note, shortenLog } from './upkeep.ts'
 
 const tables = `${logTable}${deliveryTable}${interestTables}${heardTable}
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
@@ -53,17 +59,24 @@ const never = Number.MAX_SAFE_INTEGER
 /** How soon a step is taken again where the machine died in it. */
 const rearmMs = 10_000
 const orphanMs = 30_000
+/** Until a shared execution is looked at again, where it tells us of its end itself; and where it is not there yet. */
+const lookAgainMs = 5_000
+const lookSoonMs = 250
 /** A shared execution that says nothing this long after the deadline is lost. */
 const lostMs = 60_000
 const maxSteps = 16
 const maxReaders = 64
+const maxRemembered = 256
 
 export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #sql: SqlStorage
   readonly #services: Services
-  readonly #events: EventStream
+  #events: EventStream
   readonly #waiting = new Set<() => void>()
   #state: State | null
+  /** Jobs that had their time here: late openings find nothing to begin. */
+  readonly #over = new Set<string>()
+  readonly #asking = new Map<string, Promise<boolean>>()
   #advancing = false
   #shownStep: number | null = null
   #delivering = false
@@ -72,10 +85,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#services = servicesOf(env)
-    this.#events = eventStream(this.#sql, async (event) => {
-      return signedEvent(event, (this.#state as State).ticket.record, await this.#urlKey())
-    })
     this.#state = this.#load()
+    this.#events = this.#eventsOf(this.#state?.ticket.record)
+  }
+
+  /** A stream for one job alone: what happens last is told while the next job may sit here already. */
+  #eventsOf(record: JobRecord | undefined): EventStream {
+    return eventStream(this.#sql, async (event) => {
+      return record === undefined ? event : signedEvent(event, record, await this.#urlKey())
+    })
   }
 
   /** Nothing is written for an id that is only asked about. */
@@ -87,28 +105,65 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #save(): void {
-    this.#sql.exec("INSERT OR REPLACE INTO meta VALUES ('state', ?)", JSON.stringify(this.#state))
+    if (this.#state !== null)
+      this.#sql.exec("INSERT OR REPLACE INTO meta VALUES ('state', ?)", JSON.stringify(this.#state))
   }
 
-  /** The state, for those who may see it. A foreign job and none are one answer. */
-  #seen(viewer: Viewer): State | null {
-    const state = this.#state
+  /** The state of a job, where it is the one that sits here. */
+  #of(job: string): State | null {
+    return this.#state?.ticket.record.id === job ? this.#state : null
+  }
+
+  /** The same, for those who may see it. A foreign job and none are one answer. */
+  #seen(viewer: Viewer, job: string): State | null {
+    const state = this.#of(job)
     if (state === null || state.ticket.record.tenant !== viewer.tenant) return null
     return viewer.subject === null || viewer.subject === state.ticket.record.subject ? state : null
   }
 
-  async open(ticket: Ticket, caller: string): Promise<Job> {
-    const state = this.#state ?? this.#begin(ticket)
-    if (!isTerminal(state.status)) join(this.#sql, caller)
-    if (
-      state.ticket.execution !== state.ticket.record.id &&
-      state.ticket.result === null &&
-      !isTerminal(state.status)
-    ) {
-      await generationOf(this.env, state.ticket.execution).follow(state.ticket.record.id)
+  async open(ticket: Ticket, caller: string): Promise<Job | null> {
+    const { id } = ticket.record
+    if (this.#of(id) === null && !(await this.#isBeginning(ticket.record))) return null
+    if (this.#over.has(id)) return null
+    const before = this.#state
+    if (before !== null && before.ticket.record.id !== id) {
+      // The account has it already, or it would not have given its seat away: only its farewell was cut short.
+      if (!isOver(before)) return null
+      await this.#leaveNothing()
     }
-    await this.#arm(Date.now())
-    return this.#present(jobOf(state))
+    const begun = this.#of(id)
+    if (begun === null && this.#state !== null) return null
+    const state = begun ?? this.#begin(ticket)
+    if (!isTerminal(state.status)) join(this.#sql, caller)
+    if (begun === null) await this.#arm(Date.now())
+    if (begun === null && ticket.execution !== id && ticket.result === null) await this.#follow(state)
+    return this.#present(state)
+  }
+
+  /** Makes itself known to the execution it shares. Gives its object, where that has one and can be followed. */
+  async #follow({ ticket: { record, execution, seat } }: State): Promise<GenerationObject | null> {
+    const at = await accountOf(this.env, record.tenant).seat(execution)
+    if (at === null) return null
+    const executor = generationOf(this.env, record.tenant, at)
+    return (await executor.follow(execution, record.id, seat)) ? executor : null
+  }
+
+  /** The account knows whether this is the job's beginning, or an opening that comes after its end. A crowd asks once. */
+  #isBeginning({ tenant, id }: JobRecord): Promise<boolean> {
+    const asking =
+      this.#asking.get(id) ??
+      accountOf(this.env, tenant)
+        .isUnopened(id)
+        .finally(() => this.#asking.delete(id))
+    this.#asking.set(id, asking)
+    return asking
+  }
+
+  async attach(job: string, caller: string): Promise<Job | null> {
+    const state = this.#of(job)
+    if (state === null) return null
+    if (!isTerminal(state.status)) join(this.#sql, caller)
+    return this.#present(state)
   }
 
   #begin(ticket: Ticket): State {
@@ -116,6 +171,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#sql.exec(tables)
     const state = newState(ticket, now)
     this.#state = state
+    this.#events = this.#eventsOf(ticket.record)
+    this.#shownStep = null
     this.#events.append({ type: 'status', job: jobOf(state) })
     for (const warning of state.warnings) this.#events.append({ type: 'warning', warning })
     enqueue(this.#sql, ticket.record, 'queued', now)
@@ -127,17 +184,17 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     return state
   }
 
-  async read(viewer: Viewer): Promise<Job | null> {
-    const state = this.#seen(viewer)
-    return state === null ? null : this.#present(jobOf(state))
+  async read(viewer: Viewer, job: string): Promise<Job | null> {
+    const state = this.#seen(viewer, job)
+    return state === null ? null : this.#present(state)
   }
 
-  async record(viewer: Viewer): Promise<JobRecord | null> {
-    return this.#seen(viewer)?.ticket.record ?? null
+  async record(viewer: Viewer, job: string): Promise<JobRecord | null> {
+    return this.#seen(viewer, job)?.ticket.record ?? null
   }
 
-  async wait(viewer: Viewer, milliseconds: number): Promise<Job | null> {
-    const state = this.#seen(viewer)
+  async wait(viewer: Viewer, job: string, milliseconds: number): Promise<Job | null> {
+    const state = this.#seen(viewer, job)
     if (state === null) return null
     if (!isTerminal(state.status)) {
       await new Promise<void>((resolve) => {
@@ -150,25 +207,29 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#waiting.add(done)
       })
     }
-    return this.read(viewer)
+    return this.read(viewer, job)
   }
 
-  async cancel(viewer: Viewer, caller: string): Promise<Job | null> {
-    const state = this.#seen(viewer)
+  async cancel(viewer: Viewer, job: string, caller: string): Promise<Job | null> {
+    const state = this.#seen(viewer, job)
     if (state === null) return null
     if (!isTerminal(state.status) && leave(this.#sql, caller, viewer.subject === null)) {
       await this.#stop(state)
       this.#save()
       await this.#arm(Date.now())
     }
-    return this.#present(jobOf(state))
+    return this.#present(state)
   }
 
   async #stop(state: State): Promise<void> {
     const { run, ticket } = state
     if (run === null) {
-      await generationOf(this.env, ticket.execution).unfollow(ticket.record.id)
-      return this.#leave()
+      const { id, tenant } = ticket.record
+      const seat = await accountOf(this.env, tenant).seat(ticket.execution)
+      if (seat !== null) await generationOf(this.env, tenant, seat).unfollow(ticket.execution, id)
+      // It may have come to its end meanwhile.
+      if (this.#state === state) this.#leave()
+      return
     }
     // Others share the execution: only this job ends.
     if (followerCount(this.#sql) > 0) return this.#leave()
@@ -184,16 +245,16 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     this.#become('cancelled')
   }
 
-  async follow(job: string): Promise<void> {
-    // A follower may be here before this job was opened: it is remembered all the same.
-    this.#sql.exec(tables)
-    addFollower(this.#sql, job)
+  async follow(job: string, follower: string, seat: number): Promise<boolean> {
+    if (this.#of(job) === null) return false
+    addFollower(this.#sql, follower, seat)
+    return true
   }
 
-  async unfollow(job: string): Promise<void> {
-    const state = this.#state
+  async unfollow(job: string, follower: string): Promise<void> {
+    const state = this.#of(job)
     if (state === null) return
-    removeFollower(this.#sql, job)
+    removeFollower(this.#sql, follower)
     // This job's own callers left before; the last follower takes the execution along.
     const abandoned = followerCount(this.#sql) === 0 && isTerminal(state.status)
     if (abandoned && state.run !== null && requestCancel(state.run, Date.now())) {
@@ -202,11 +263,12 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     }
   }
 
-  async execution(): Promise<ExecutionState | null> {
-    const state = this.#state
+  async execution(job: string): Promise<ExecutionState | null> {
+    const state = this.#of(job)
     if (state === null) return null
     const outcome = state.run?.outcome ?? null
-    return { started: state.run?.started ?? state.startedAt !== null, progress: state.progress, outcome }
+    const started = state.run?.started ?? state.startedAt !== null
+    return { started, queuePosition: state.queuePosition ?? null, progress: state.progress, outcome }
   }
 
   async wake(): Promise<void> {
@@ -220,8 +282,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await this.ctx.storage.setAlarm(now)
   }
 
-  async hook(attempt: number, delivery: string, operation: string): Promise<boolean> {
-    const state = this.#state
+  async hook(job: string, attempt: number, delivery: string, operation: string): Promise<boolean> {
+    const state = this.#of(job)
     const run = state?.run
     if (state === null || run === null || run === undefined || attempt > run.attempts) return false
     const now = Date.now()
@@ -242,29 +304,27 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     await withTimeLimit(orphanMs, async (signal) => provider?.cancel(operation, signal))
   }
 
-  async output(viewer: Viewer | null, selection: OutputSelection): Promise<OutputAnswer> {
-    const state = viewer === null ? this.#state : this.#seen(viewer)
-    return state === null ? { kind: 'missing' } : findOutput(state, selection, Date.now())
+  async output(viewer: Viewer, job: string, selection: OutputSelection): Promise<OutputAnswer | null> {
+    const state = this.#seen(viewer, job)
+    return state === null ? null : findOutput(state, selection, Date.now())
   }
 
-  async erase(viewer: Viewer): Promise<'erased' | 'active' | 'missing'> {
-    const state = this.#seen(viewer)
-    if (state === null) return 'missing'
+  async erase(viewer: Viewer, job: string): Promise<'erased' | 'active' | null> {
+    const state = this.#seen(viewer, job)
+    if (state === null) return null
     if (!isTerminal(state.status) || (state.run !== null && state.run.phase !== 'done')) return 'active'
     const { tenant, id } = state.ticket.record
     if (await note(this.env, state)) this.#save()
     const orphans = await accountOf(this.env, tenant).forget(id)
     if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
-    this.#state = null
-    await this.ctx.storage.deleteAlarm()
-    await this.ctx.storage.deleteAll()
+    if (this.#state === state) await this.#leaveNothing()
     return 'erased'
   }
 
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url)
     const viewer = JSON.parse(request.headers.get('x-viewer') ?? '{}') as Viewer
-    const state = this.#seen(viewer)
+    const state = this.#seen(viewer, url.pathname.split('/')[1] ?? '')
     if (state === null) return new Response(null, { status: 404 })
     if (this.#events.size() >= maxReaders) return new Response(null, { status: 429 })
     const after = Number(url.searchParams.get('after') ?? 0)
@@ -272,9 +332,8 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     return new Response(this.#events.open(after, ended), { headers: { 'content-type': 'text/event-stream' } })
   }
 
-  async #present(job: Job): Promise<Job> {
-    if (job.outputs.length === 0) return job
-    return signedJob(job, (this.#state as State).ticket.record, await this.#urlKey())
+  async #present(facts: JobFacts): Promise<Job> {
+    return presented(facts, () => this.#urlKey())
   }
 
   async #urlKey(): Promise<CryptoKey> {
@@ -303,6 +362,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   override async alarm(): Promise<void> {
+    if (this.#state === null) return
     // Armed before anything can fail: an alarm that throws seven times is gone for good.
     await this.ctx.storage.setAlarm(Date.now() + rearmMs)
     // A long step is still being taken: whoever takes it arms what comes after.
@@ -324,18 +384,48 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     try {
       if (state.run !== null) await this.#advance(state, state.run)
       else if (!isTerminal(state.status)) await this.#lookAtShared(state)
-      await this.#tidy(state)
+      if (this.#state !== state) return
+      if (this.#finishedAt(state) <= Date.now()) await this.#handOver(state)
+      else await this.#tidy(state)
     } finally {
       this.#advancing = false
     }
     // Not awaited: an endpoint that hangs must not hold up the job.
-    if (!this.#delivering && nextDelivery(this.#sql) <= Date.now()) this.ctx.waitUntil(this.#deliver(state))
+    const due = this.#state === state && !this.#delivering && nextDelivery(this.#sql) <= Date.now()
+    if (due) this.ctx.waitUntil(this.#deliver(state))
+  }
+
+  /** When nothing is left to do here: over, everybody told, no run that could still turn up. */
+  #finishedAt(state: State): number {
+    return this.#delivering || nextDelivery(this.#sql) < never ? never : restsAt(state)
+  }
+
+  /** Gives the job to the account. What dies before the account has it is done again, after that the row is the job. */
+  async #handOver(state: State): Promise<void> {
+    const log = compactLog(replay(this.#sql, 0), state)
+    const { tenant, id } = state.ticket.record
+    await accountOf(this.env, tenant).archive(id, state.status, packJob({ facts: state, log }))
+    // Erased meanwhile, which the account knows too, or the next job was quicker.
+    if (this.#state === state) await this.#leaveNothing()
+  }
+
+  async #leaveNothing(): Promise<void> {
+    if (this.#state !== null) this.#remember(this.#state.ticket.record.id)
+    this.#state = null
+    // Asked for in one breath, so that nothing of a next job comes between them.
+    await Promise.all([this.ctx.storage.deleteAlarm(), this.ctx.storage.deleteAll()])
+  }
+
+  /** The account is asked besides, so only openings that were on their way already need this memory. */
+  #remember(job: string): void {
+    const [oldest] = this.#over
+    if (this.#over.size >= maxRemembered && oldest !== undefined) this.#over.delete(oldest)
+    this.#over.add(job)
   }
 
   async #tidy(state: State): Promise<void> {
     if (await note(this.env, state)) this.#save()
     if (shortenLog(this.#sql, state, Date.now())) this.#save()
-    if (await expire(this.env, state, Date.now())) this.#save()
   }
 
   async #deliver(state: State): Promise<void> {
@@ -363,6 +453,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#become('in_progress')
         this.#wakeFollowers()
       },
+      onQueued: (position) => {
+        if (this.#queued(position)) this.#wakeFollowers()
+      },
       onProgress: (progress) => this.#progress(progress),
       onPreview: (preview) => this.#preview(preview),
       isTold: (index) => this.#state?.parts?.some((part) => part.index === index) ?? false,
@@ -373,6 +466,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
         this.#wakeFollowers()
       },
     })
+  }
+
+  /** Tells how many wait before it, where that changed. */
+  #queued(position: number | null): boolean {
+    const state = this.#state as State
+    if (position === null || state.status !== 'queued' || state.queuePosition === position) return false
+    state.queuePosition = position
+    this.#events.append({ type: 'status', job: jobOf(state) })
+    return true
   }
 
   #progress(progress: Job['progress']): void {
@@ -419,33 +521,40 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #wakeFollowers(): void {
-    for (const job of followers(this.#sql)) {
+    const { tenant } = (this.#state as State).ticket.record
+    for (const seat of followers(this.#sql)) {
       this.ctx.waitUntil(
-        generationOf(this.env, job)
+        generationOf(this.env, tenant, seat)
           .wake()
           .catch(() => undefined),
       )
     }
   }
 
-  /** A job that shares another's execution asks how far it is. */
+  /** A job that shares another's execution asks how far it is: its object first, then the account, where it is over. */
   async #lookAtShared(state: State): Promise<void> {
-    const executor = generationOf(this.env, state.ticket.execution)
-    await executor.follow(state.ticket.record.id)
-    const shared = await executor.execution()
+    const { record, execution } = state.ticket
+    const executor = await this.#follow(state)
+    const shared = (await executor?.execution(execution)) ?? null
+    const outcome = shared?.outcome ?? (await accountOf(this.env, record.tenant).outcome(execution))
+    // Cancelled and erased meanwhile.
+    if (this.#state !== state) return
     if (shared?.started) this.#become('in_progress')
-    if (shared !== null) this.#progress(shared.progress)
-    const lost = shared === null || (shared.outcome === null && Date.now() > state.ticket.record.deadlineAt + lostMs)
-    if (lost) this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
-    else if (shared.outcome !== null) this.#conclude(shared.outcome)
-    state.followAt = isTerminal(state.status) ? never : Date.now() + 5_000
+    if (shared !== null) {
+      this.#queued(shared.queuePosition)
+      this.#progress(shared.progress)
+    }
+    if (outcome !== null) this.#conclude(outcome)
+    else if (Date.now() > record.deadlineAt + lostMs)
+      this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
+    state.followAt = isTerminal(state.status) ? never : Date.now() + (executor === null ? lookSoonMs : lookAgainMs)
     this.#save()
   }
 
   #nextDue(): number {
     if (this.#state === null) return never
     const deliveries = this.#delivering ? Date.now() + rearmMs : nextDelivery(this.#sql)
-    return Math.min(deliveries, nextDueOf(this.#state, logLifeMs, Date.now()))
+    return Math.min(deliveries, this.#finishedAt(this.#state), nextDueOf(this.#state, logLifeMs, Date.now()))
   }
 
   async #arm(at: number): Promise<void> {

@@ -2,7 +2,8 @@
  * Hooks a job has heard already, by delivery: a second one of the same name says nothing new.
  */
 
-export const heardTable = 'CREATE TABLE IF NOT EXISTS hooks (delivery TEXT PRIMARY KEY, at INTEGER NOT NULL);'
+export const heardTable =
+  'CREATE TABLE IF NOT EXISTS hooks (delivery TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;'
 
 /** Longer than a signature is good for, so that none can be heard twice. */
 const memoryMs = 3_600_000

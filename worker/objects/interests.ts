@@ -3,8 +3,8 @@
  */
 
 export const interestTables = `
-  CREATE TABLE IF NOT EXISTS interests (caller TEXT PRIMARY KEY);
-  CREATE TABLE IF NOT EXISTS followers (job TEXT PRIMARY KEY);`
+  CREATE TABLE IF NOT EXISTS interests (caller TEXT PRIMARY KEY) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS followers (job TEXT PRIMARY KEY, seat INTEGER NOT NULL) WITHOUT ROWID;`
 
 const maxInterests = 10_000
 
@@ -24,14 +24,15 @@ export function leave(sql: SqlStorage, caller: string, wholeTenant: boolean): bo
 
 export const followerCount = (sql: SqlStorage): number => count(sql, 'followers')
 
-export const addFollower = (sql: SqlStorage, job: string): unknown =>
-  sql.exec('INSERT OR IGNORE INTO followers VALUES (?)', job)
+export const addFollower = (sql: SqlStorage, job: string, seat: number): unknown =>
+  sql.exec('INSERT OR IGNORE INTO followers VALUES (?, ?)', job, seat)
 
 export const removeFollower = (sql: SqlStorage, job: string): unknown =>
   sql.exec('DELETE FROM followers WHERE job = ?', job)
 
-export const followers = (sql: SqlStorage): string[] =>
+/** The seats of all followers. */
+export const followers = (sql: SqlStorage): number[] =>
   sql
-    .exec('SELECT job FROM followers')
+    .exec<{ seat: number }>('SELECT seat FROM followers')
     .toArray()
-    .map(({ job }) => String(job))
+    .map(({ seat }) => seat)

@@ -4,6 +4,7 @@
  * The rules behind them (execution.ts, deliveries.ts) know none of this and are tested without it.
  */
 
+import { base64url, utf8 } from '../bytes.ts'
 import type { Env } from '../env.ts'
 import { randomText } from '../ids.ts'
 import { countersigned } from '../latents.ts'
@@ -23,7 +24,10 @@ import { storeOutputs } from './settlement.ts'
 
 const restMs = 10_000
 
-type Told = Pick<ExecutionPorts, 'save' | 'onStarted' | 'onProgress' | 'onPreview' | 'onWarnings' | 'onOutcome'> & {
+type Told = Pick<
+  ExecutionPorts,
+  'save' | 'onStarted' | 'onQueued' | 'onProgress' | 'onPreview' | 'onWarnings' | 'onOutcome'
+> & {
   /** Which outputs were told of already. */
   readonly isTold: (index: number) => boolean
   readonly onPart: (output: StoredOutput) => void
@@ -62,8 +66,8 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
       const settled = await account.settle(record.id, { now: Date.now(), cost, result })
       return { kind: 'completed', result: settled.result, cost: settled.cost }
     },
-    release: async () => {
-      const settled = await account.release(record.id)
+    release: async (pending) => {
+      const settled = await account.release(record.id, pending)
       return settled === null ? null : { kind: 'completed', ...settled }
     },
     onParts: async (parts) => {
@@ -126,13 +130,13 @@ async function opened(env: Env, { tenant, media }: JobRecord, asset: string): Pr
 
 async function newAttempt(env: Env, record: JobRecord, number: number): Promise<Attempt> {
   const [key] = (await servicesOf(env).secrets()).hooks as [CryptoKey]
-  const mac = await macOf(key, record.provider, record.id, String(number))
+  const mac = await macOf(key, record.provider, record.id, String(number), record.tenant)
   // Our own node may stand beside us, where callers' names for this service mean nothing or lead elsewhere.
   const own = record.provider === 'node'
   const base = (own && env.HOOKS_URL) || record.baseUrl
   // Nobody can call back into an address that is neither public nor this machine's; polling is the guarantee anyway.
   const reachable = base.startsWith('https://') || (own && /^http:\/\/(127\.0\.0\.1|localhost)(:|$)/.test(base))
-  const path = `/v1/hooks/${record.provider}/${record.id}/${number}/${mac}`
+  const path = `/v1/hooks/${record.provider}/${record.id}/${number}/${base64url(utf8(record.tenant))}.${mac}`
   return {
     jobId: record.id,
     number,

@@ -6,38 +6,42 @@
  */
 
 import { isTerminal, type JobStatus, jobStatuses } from '../../shared/job.ts'
+import { hitJob, packJob } from './archive.ts'
 import type {
+  Found,
   JobRecord,
-  JobRow,
   ListQuery,
+  Outcome,
   Refused,
   Settled,
   Settlement,
-  StoredResult,
   SubmitCommand,
   Submitted,
   Ticket,
   Viewer,
 } from './contract.ts'
+import { recall, remember } from './idempotency.ts'
 import { debit, hold, releaseHold } from './ledger.ts'
+import * as records from './records.ts'
+import { leaveSeat, seatOf, take } from './seats.ts'
 
 export const submissionTables = `
   CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, subject TEXT NOT NULL, status TEXT NOT NULL, model TEXT NOT NULL,
     created_at INTEGER NOT NULL, execution TEXT NOT NULL, open INTEGER NOT NULL, checked_at INTEGER NOT NULL,
-    ticket TEXT, caller TEXT NOT NULL);
+    ticket TEXT, caller TEXT NOT NULL) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at DESC, id DESC);
-  CREATE INDEX IF NOT EXISTS open_jobs ON jobs (open, checked_at);
-  CREATE INDEX IF NOT EXISTS jobs_by_execution ON jobs (execution, subject);
+  CREATE INDEX IF NOT EXISTS open_jobs ON jobs (checked_at, subject) WHERE open = 1;
+  CREATE INDEX IF NOT EXISTS unopened_jobs ON jobs (created_at) WHERE ticket IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS sharing_jobs ON jobs (execution) WHERE execution <> id;
   CREATE TABLE IF NOT EXISTS executions (id TEXT PRIMARY KEY, content_key TEXT NOT NULL, state TEXT NOT NULL,
-    policy TEXT NOT NULL, shared INTEGER NOT NULL, cost INTEGER NOT NULL, result TEXT, expires_at INTEGER NOT NULL);
-  CREATE INDEX IF NOT EXISTS executions_by_key ON executions (content_key, state);
-  CREATE TABLE IF NOT EXISTS idempotency (key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL,
-    expires_at INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS objects (key TEXT NOT NULL, job TEXT NOT NULL, PRIMARY KEY (key, job));
+    policy TEXT NOT NULL, shared INTEGER NOT NULL, cost INTEGER NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS executions_by_key ON executions (content_key) WHERE state <> 'ended';
+  CREATE INDEX IF NOT EXISTS executions_by_end ON executions (expires_at) WHERE expires_at > 0;
+  CREATE TABLE IF NOT EXISTS objects (key TEXT NOT NULL, execution TEXT NOT NULL, PRIMARY KEY (execution, key))
+    WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS objects_by_key ON objects (key);
   CREATE TABLE IF NOT EXISTS bucket (id INTEGER PRIMARY KEY, level REAL NOT NULL, at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS token_use (jti TEXT PRIMARY KEY, jobs INTEGER NOT NULL, cost INTEGER NOT NULL);`
-
-const idempotencyMs = 86_400_000
 
 const refused = (code: Refused['code'], message: string, retryAfterMs?: number): Refused => ({
   kind: 'refused',
@@ -49,17 +53,13 @@ const refused = (code: Refused['code'], message: string, retryAfterMs?: number):
 /** Decides what becomes of a request and writes it down. Call it inside one transaction. */
 export function submit(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
   const { now, idempotency, record } = command
-  sql.exec('DELETE FROM idempotency WHERE expires_at <= ?', now)
-  if (idempotency !== null) {
-    const [known] = sql.exec('SELECT fingerprint, job FROM idempotency WHERE key = ?', idempotency.key).toArray()
-    if (known !== undefined) return replay(sql, command, String(known.fingerprint), String(known.job))
-  }
+  const known = recall(sql, idempotency, now)
+  if (known !== null && 'kind' in known) return known
+  const replayed = known === null ? undefined : present(sql, 'replayed', known.answer, command)
+  // A job that was erased gives its key back.
+  if (replayed !== undefined) return replayed
   const answer = record.cacheMode === 'use' ? (share(sql, command) ?? create(sql, command)) : create(sql, command)
-  if (answer.kind !== 'refused' && idempotency !== null) {
-    const { key, fingerprint } = idempotency
-    const { id } = answer.ticket.record
-    sql.exec('INSERT INTO idempotency VALUES (?, ?, ?, ?)', key, fingerprint, id, now + idempotencyMs)
-  }
+  if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
   return answer
 }
 
@@ -73,26 +73,21 @@ export function isServed(sql: SqlStorage, { now, idempotency, record }: SubmitCo
 const shareable = (sql: SqlStorage, { contentKey, policyVersion }: JobRecord, now: number) =>
   sql
     .exec(
-      `SELECT id, state, result FROM executions WHERE content_key = ? AND policy = ? AND shared = 1
-       AND (state = 'open' OR (state = 'stored' AND expires_at > ?)) ORDER BY state, expires_at DESC LIMIT 1`,
+      `SELECT id, state FROM executions WHERE content_key = ? AND policy = ? AND shared = 1 AND state <> 'ended'
+       AND (state = 'open' OR expires_at > ?) ORDER BY state, expires_at DESC LIMIT 1`,
       contentKey,
       policyVersion,
       now,
     )
     .toArray()[0]
 
-function replay(sql: SqlStorage, command: SubmitCommand, fingerprint: string, job: string): Submitted | Refused {
-  if (fingerprint !== command.idempotency?.fingerprint) {
-    return refused('idempotency_key_reuse', 'Idempotency-Key: was used with another body; mint a new key')
-  }
-  return { kind: 'replayed', ticket: ticketOf(sql, job, command), remaining: levelOf(sql, command) }
-}
-
-/** A ticket again; of a job opened long ago its id is all that is needed. */
-function ticketOf(sql: SqlStorage, job: string, { record }: SubmitCommand): Ticket {
-  const [row] = sql.exec('SELECT ticket, execution FROM jobs WHERE id = ?', job).toArray()
-  if (typeof row?.ticket === 'string') return JSON.parse(row.ticket) as Ticket
-  return { record: { ...record, id: job }, execution: String(row?.execution ?? job), result: null }
+/** A job that is there already: over, in its object, or still to get one. */
+function present(sql: SqlStorage, kind: Submitted['kind'], job: string, command: SubmitCommand): Submitted | undefined {
+  const [row] = sql.exec('SELECT ticket FROM jobs WHERE id = ?', job).toArray()
+  if (row === undefined) return undefined
+  const ticket = typeof row.ticket === 'string' ? (JSON.parse(row.ticket) as Ticket) : null
+  const found = find(sql, job)
+  return found === null ? undefined : { kind, job, ticket, found, remaining: levelOf(sql, command) }
 }
 
 /** An equal request that runs or has run already. */
@@ -101,25 +96,78 @@ function share(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | u
   const row = shareable(sql, record, now)
   if (row === undefined) return undefined
   const execution = String(row.id)
-  if (row.state === 'stored') return hit(sql, command, execution, JSON.parse(String(row.result)) as StoredResult)
-  const [same] = sql
-    .exec('SELECT id FROM jobs WHERE execution = ? AND subject = ? AND open = 1', execution, record.subject)
-    .toArray()
-  if (same !== undefined) {
-    return { kind: 'joined', ticket: ticketOf(sql, String(same.id), command), remaining: levelOf(sql, command) }
-  }
+  if (row.state === 'stored') return hit(sql, command, execution)
+  const same = openJobOf(sql, execution, record.subject)
+  if (same !== undefined) return present(sql, 'joined', same, command)
   const capped = countToken(sql, command, 0)
   if (capped !== undefined) return capped
-  return insert(sql, command, { record, execution, result: null }, 'followed')
+  return begin(sql, command, { record, execution, result: null }, 'followed')
 }
 
-function hit(sql: SqlStorage, command: SubmitCommand, execution: string, result: StoredResult): Submitted | Refused {
+/** The open job of an execution and a subject. */
+const openJobOf = (sql: SqlStorage, execution: string, subject: string): string | undefined =>
+  sql
+    .exec<{ id: string }>(
+      `SELECT id FROM jobs WHERE id = ?1 AND subject = ?2 AND open = 1
+       UNION ALL SELECT id FROM jobs WHERE execution = ?1 AND execution <> id AND subject = ?2 AND open = 1`,
+      execution,
+      subject,
+    )
+    .toArray()[0]?.id
+
+/** A job that is over as it begins. Only one that has somebody to tell needs an object, which then hands it over. */
+function hit(sql: SqlStorage, command: SubmitCommand, execution: string): Submitted | Refused {
+  if (command.record.webhook === null) {
+    const { answer, write } = hitAtOnce(sql, command, execution)
+    write()
+    return answer
+  }
   const capped = countToken(sql, command, 0)
   if (capped !== undefined) return capped
-  for (const { key } of result.outputs) {
-    sql.exec('INSERT OR IGNORE INTO objects VALUES (?, ?)', key, command.record.id)
+  const result = records.resultOf(sql, execution)
+  return begin(sql, command, { record: command.record, execution, result }, 'hit')
+}
+
+/** An answer that is known before anything is written, and the writing. */
+export interface Late {
+  readonly answer: Submitted | Refused
+  readonly write: () => void
+}
+
+/**
+ * The answer to a request whose result is stored and that nobody else is told of; undefined for every other. Its rows
+ * may be written after it was given: nothing runs, nothing is owed, and who has the answer has the whole job.
+ */
+export function cached(sql: SqlStorage, command: SubmitCommand): Late | undefined {
+  const { now, idempotency, record } = command
+  if (record.cacheMode !== 'use' || record.webhook !== null || recall(sql, idempotency, now) !== null) return undefined
+  const row = shareable(sql, record, now)
+  if (row?.state !== 'stored') return undefined
+  const { answer, write } = hitAtOnce(sql, command, String(row.id))
+  return {
+    answer,
+    write: () => {
+      write()
+      if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
+    },
   }
-  return insert(sql, command, { record: command.record, execution, result }, 'hit')
+}
+
+function hitAtOnce(sql: SqlStorage, command: SubmitCommand, execution: string): Late {
+  const { record, now } = command
+  const capped = tokenUse(sql, command, 0)
+  if ('kind' in capped) return { answer: capped, write: () => undefined }
+  const seatless = { record, execution, result: records.resultOf(sql, execution) }
+  const finished = hitJob(seatless, now)
+  const remaining = levelOf(sql, command)
+  return {
+    answer: { kind: 'hit', job: record.id, ticket: null, found: { seat: null, finished }, remaining },
+    write: () => {
+      keepTokenUse(sql, command, capped)
+      insert(sql, command, seatless, null)
+      records.keep(sql, record.id, packJob(finished))
+    },
+  }
 }
 
 function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
@@ -146,29 +194,60 @@ function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
   sql.exec('INSERT OR REPLACE INTO bucket VALUES (1, ?, ?)', level - 1, now)
   const shared = record.cacheMode === 'use' ? 1 : 0
   sql.exec(
-    "INSERT INTO executions VALUES (?, ?, 'open', ?, ?, 0, NULL, 0)",
+    "INSERT INTO executions VALUES (?, ?, 'open', ?, ?, 0, 0)",
     record.id,
     record.contentKey,
     record.policyVersion,
     shared,
   )
-  return insert(sql, command, { record, execution: record.id, result: null }, 'created')
+  return begin(sql, command, { record, execution: record.id, result: null }, 'created')
+}
+
+interface TokenUse {
+  readonly jobs: number
+  readonly cost: number
+}
+
+/** What a token has used once this request is counted, or the cap that leaves no room for it. */
+function tokenUse(sql: SqlStorage, { token }: SubmitCommand, cost: number): TokenUse | Refused {
+  if (token === null) return { jobs: 0, cost: 0 }
+  const [row] = sql.exec('SELECT jobs, cost FROM token_use WHERE jti = ?', token.jti).toArray()
+  const use = { jobs: Number(row?.jobs ?? 0) + 1, cost: Number(row?.cost ?? 0) + cost }
+  if (use.jobs > token.maxJobs) return refused('insufficient_quota', `token: its ${token.maxJobs} jobs are used up`)
+  if (use.cost > token.maxCost) {
+    return refused('insufficient_quota', `token: its ${token.maxCost / 1e6} USD are used up`)
+  }
+  return use
+}
+
+function keepTokenUse(sql: SqlStorage, { token }: SubmitCommand, { jobs, cost }: TokenUse): void {
+  if (token !== null) sql.exec('INSERT OR REPLACE INTO token_use VALUES (?, ?, ?)', token.jti, jobs, cost)
 }
 
 /** The caps a token carries; undefined where they leave room, which is then taken. */
-function countToken(sql: SqlStorage, { token }: SubmitCommand, cost: number): Refused | undefined {
-  if (token === null) return undefined
-  const [row] = sql.exec('SELECT jobs, cost FROM token_use WHERE jti = ?', token.jti).toArray()
-  const [jobs, spent] = [Number(row?.jobs ?? 0) + 1, Number(row?.cost ?? 0) + cost]
-  if (jobs > token.maxJobs) return refused('insufficient_quota', `token: its ${token.maxJobs} jobs are used up`)
-  if (spent > token.maxCost) return refused('insufficient_quota', `token: its ${token.maxCost / 1e6} USD are used up`)
-  sql.exec('INSERT OR REPLACE INTO token_use VALUES (?, ?, ?)', token.jti, jobs, spent)
+function countToken(sql: SqlStorage, command: SubmitCommand, cost: number): Refused | undefined {
+  const use = tokenUse(sql, command, cost)
+  if ('kind' in use) return use
+  keepTokenUse(sql, command, use)
   return undefined
 }
 
-function insert(sql: SqlStorage, command: SubmitCommand, ticket: Ticket, kind: Submitted['kind']): Submitted {
-  const { record } = ticket
-  const status: JobStatus = ticket.result === null ? 'queued' : 'completed'
+type Seatless = Omit<Ticket, 'seat'>
+
+/** A new job that gets a seat, in which it is still to be opened. */
+function begin(sql: SqlStorage, command: SubmitCommand, seatless: Seatless, kind: Submitted['kind']): Submitted {
+  const ticket: Ticket = { ...seatless, seat: take(sql, seatless.record.id) }
+  const job = insert(sql, command, ticket, ticket)
+  return { kind, job, ticket, found: { seat: ticket.seat, finished: null }, remaining: levelOf(sql, command) }
+}
+
+function insert(
+  sql: SqlStorage,
+  command: SubmitCommand,
+  { record, execution, result }: Seatless,
+  unopened: Ticket | null,
+): string {
+  const status: JobStatus = result === null ? 'queued' : 'completed'
   sql.exec(
     'INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     record.id,
@@ -176,13 +255,21 @@ function insert(sql: SqlStorage, command: SubmitCommand, ticket: Ticket, kind: S
     status,
     record.effective.model,
     record.createdAt,
-    ticket.execution,
+    execution,
     isTerminal(status) ? 0 : 1,
     record.createdAt,
-    JSON.stringify(ticket),
+    unopened === null ? null : JSON.stringify(unopened),
     command.caller,
   )
-  return { kind, ticket, remaining: levelOf(sql, command) }
+  return record.id
+}
+
+/** Where a job is; null where there is none. */
+export function find(sql: SqlStorage, job: string): Found | null {
+  const seat = seatOf(sql, job)
+  if (seat !== null) return { seat, finished: null }
+  const finished = records.finished(sql, job)
+  return finished === null ? null : { seat: null, finished }
 }
 
 function refill(sql: SqlStorage, { now, limits }: SubmitCommand): { readonly level: number } {
@@ -197,42 +284,67 @@ const levelOf = (sql: SqlStorage, command: SubmitCommand): number => Math.floor(
 
 /** Result, debit and release as one; a second call answers what the first one did. */
 export function settle(sql: SqlStorage, execution: string, { now, cost, result }: Settlement): Settled {
-  const [row] = sql.exec('SELECT state, cost, result FROM executions WHERE id = ?', execution).toArray()
-  if (row?.state === 'stored') {
-    return { cost: Number(row.cost), result: JSON.parse(String(row.result)) as StoredResult }
-  }
+  const [row] = sql.exec('SELECT state, cost FROM executions WHERE id = ?', execution).toArray()
+  if (row?.state === 'stored') return { cost: Number(row.cost), result: records.resultOf(sql, execution) ?? result }
   if (row?.state !== 'open') return { cost: 0, result }
   const charged = debit(sql, execution, cost, now)
   sql.exec(
-    "UPDATE executions SET state = 'stored', shared = 1, cost = ?, result = ?, expires_at = ? WHERE id = ?",
+    "UPDATE executions SET state = 'stored', shared = 1, cost = ?, expires_at = ? WHERE id = ?",
     charged,
-    JSON.stringify(result),
     result.expiresAt,
     execution,
   )
-  for (const { id } of sql.exec('SELECT id FROM jobs WHERE execution = ?', execution).toArray()) {
-    for (const { key } of result.outputs) sql.exec('INSERT OR IGNORE INTO objects VALUES (?, ?)', key, String(id))
-  }
+  records.keepOutcome(sql, execution, { kind: 'completed', cost: charged, result })
+  for (const { key } of result.outputs) claim(sql, execution, key)
   return { cost: charged, result }
 }
 
-/** Ends an execution without a result. One that is stored stays stored. */
-export function release(sql: SqlStorage, execution: string): Settled | null {
-  const [row] = sql.exec("SELECT cost, result FROM executions WHERE id = ? AND state = 'stored'", execution).toArray()
-  if (row !== undefined) return { cost: Number(row.cost), result: JSON.parse(String(row.result)) as StoredResult }
-  sql.exec("DELETE FROM executions WHERE id = ? AND state = 'open'", execution)
+/**
+ * Ends an execution without a result, and remembers how. One that is stored stays stored.
+ * @param now from then on the bytes that were stored on the way are given up.
+ */
+export function release(sql: SqlStorage, execution: string, outcome: Outcome, now: number): Settled | null {
+  const [row] = sql.exec('SELECT state, cost FROM executions WHERE id = ?', execution).toArray()
+  const result = row?.state === 'stored' ? records.resultOf(sql, execution) : null
+  if (result !== null) return { cost: Number(row?.cost), result }
+  if (row?.state === 'open') {
+    sql.exec(
+      "UPDATE executions SET state = 'ended', expires_at = ? WHERE id = ?",
+      holds(sql, execution) ? now : 0,
+      execution,
+    )
+    records.keepOutcome(sql, execution, outcome)
+  }
   releaseHold(sql, execution)
   return null
 }
 
-/** Writes a job's newest status into the index; a terminal one stays. */
+/** Writes a job's newest status into the index; a terminal one stays. Whoever knows it has its object. */
 export function note(sql: SqlStorage, job: string, status: JobStatus, now: number): void {
   const open = isTerminal(status) ? 0 : 1
+  sql.exec('UPDATE jobs SET ticket = NULL WHERE id = ? AND ticket IS NOT NULL', job)
   sql.exec('UPDATE jobs SET status = ?, open = ?, checked_at = ? WHERE id = ? AND open = 1', status, open, now, job)
 }
 
+/** Takes over a job that is over, and frees its seat. What was erased meanwhile stays so. */
+export function archive(
+  sql: SqlStorage,
+  job: string,
+  status: JobStatus,
+  row: Uint8Array<ArrayBuffer>,
+  now: number,
+): void {
+  note(sql, job, status, now)
+  if (sql.exec('SELECT 1 FROM jobs WHERE id = ?', job).toArray().length > 0) records.keep(sql, job, row)
+  leaveSeat(sql, job)
+}
+
 /** Jobs a viewer sees, newest first. */
-export function list(sql: SqlStorage, viewer: Viewer, { limit, after, status, model }: ListQuery): JobRow[] {
+export function list(
+  sql: SqlStorage,
+  viewer: Viewer,
+  { limit, after, status, model }: ListQuery,
+): { readonly id: string; readonly createdAt: number }[] {
   const where: string[] = []
   const values: (string | number)[] = []
   const filter = (condition: string, ...bound: (string | number)[]) => {
@@ -250,33 +362,86 @@ export function list(sql: SqlStorage, viewer: Viewer, { limit, after, status, mo
     .map((row) => ({ id: String(row.id), createdAt: Number(row.created_at) }))
 }
 
-/** Whether any job or asset still needs stored bytes. */
-export function isUsed(sql: SqlStorage, key: string): boolean {
-  const sha256 = key.slice(key.lastIndexOf('/') + 1)
-  const users = sql.exec(
-    'SELECT 1 FROM objects WHERE key = ? UNION ALL SELECT 1 FROM assets WHERE sha256 = ?',
-    key,
-    sha256,
-  )
-  return users.toArray().length > 0
+/** Whether a viewer sees a job. A foreign one and none are one answer. */
+export function isSeen(sql: SqlStorage, { subject }: Viewer, job: string): boolean {
+  const [row] = sql.exec('SELECT subject FROM jobs WHERE id = ?', job).toArray()
+  return row !== undefined && (subject === null || subject === row.subject)
 }
 
-/** Gives up a job's claim to stored bytes; gives those nobody needs any more. */
-export function dropObjects(sql: SqlStorage, job: string): string[] {
+const holds = (sql: SqlStorage, execution: string): boolean =>
+  sql.exec('SELECT 1 FROM objects WHERE execution = ? LIMIT 1', execution).toArray().length > 0
+
+/** Notes bytes that were stored before their execution ended; they go with it. */
+export function claim(sql: SqlStorage, execution: string, key: string): void {
+  sql.exec('INSERT OR IGNORE INTO objects VALUES (?, ?)', key, execution)
+}
+
+/** Stored bytes that an execution alone needs. */
+export const objectsOf = (sql: SqlStorage, execution: string): string[] =>
+  sql
+    .exec<{ key: string }>(
+      `SELECT key FROM objects AS own WHERE execution = ?1 AND NOT EXISTS
+       (SELECT 1 FROM objects WHERE key = own.key AND execution <> ?1)`,
+      execution,
+    )
+    .toArray()
+    .map(({ key }) => key)
+    .filter((key) => !isAsset(sql, key))
+
+const isAsset = (sql: SqlStorage, key: string): boolean =>
+  sql.exec('SELECT 1 FROM assets WHERE sha256 = ?', key.slice(key.lastIndexOf('/') + 1)).toArray().length > 0
+
+/** Whether any result or asset still needs stored bytes. */
+export const isUsed = (sql: SqlStorage, key: string): boolean =>
+  sql.exec('SELECT 1 FROM objects WHERE key = ?', key).toArray().length > 0 || isAsset(sql, key)
+
+/** Removes a job from every index. With the last that shares a result that goes too; gives bytes nobody needs. */
+export function forget(sql: SqlStorage, job: string): string[] {
   const [row] = sql.exec('SELECT execution FROM jobs WHERE id = ? AND open = 0', job).toArray()
   if (row === undefined) return []
-  const keys = sql.exec('SELECT key FROM objects WHERE job = ?', job).toArray()
-  sql.exec('DELETE FROM objects WHERE job = ?', job)
-  const orphans = keys.map(({ key }) => String(key)).filter((key) => !isUsed(sql, key))
-  // A stored result whose bytes go must not be found again.
-  if (orphans.length > 0) sql.exec("DELETE FROM executions WHERE id = ? AND state = 'stored'", String(row.execution))
+  const execution = String(row.execution)
+  sql.exec('DELETE FROM jobs WHERE id = ?', job)
+  records.drop(sql, job)
+  leaveSeat(sql, job)
+  const shared = sql.exec(
+    'SELECT 1 FROM jobs WHERE id = ?1 UNION ALL SELECT 1 FROM jobs WHERE execution = ?1 AND execution <> id LIMIT 1',
+    execution,
+  )
+  if (shared.toArray().length > 0) return []
+  const orphans = objectsOf(sql, execution)
+  sql.exec('DELETE FROM objects WHERE execution = ?', execution)
+  sql.exec("DELETE FROM executions WHERE id = ? AND state <> 'open'", execution)
+  records.dropOutcome(sql, execution)
   return orphans
 }
 
-/** Removes a job from every index, with what it stored. */
-export function forget(sql: SqlStorage, job: string): string[] {
-  const orphans = dropObjects(sql, job)
-  sql.exec('DELETE FROM idempotency WHERE job = ?', job)
-  sql.exec('DELETE FROM jobs WHERE id = ? AND open = 0', job)
-  return orphans
+/** Executions whose stored bytes have had their time, earliest first. */
+export const outdated = (sql: SqlStorage, now: number, limit: number): string[] =>
+  sql
+    .exec<{ id: string }>(
+      'SELECT id FROM executions WHERE expires_at > 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?',
+      now,
+      limit,
+    )
+    .toArray()
+    .map(({ id }) => id)
+
+/** Takes an execution whose bytes are gone out of what is found; its jobs stay as they are. */
+export function outdate(sql: SqlStorage, execution: string): void {
+  sql.exec("UPDATE executions SET state = 'ended', expires_at = 0 WHERE id = ?", execution)
+  sql.exec('DELETE FROM objects WHERE execution = ?', execution)
+}
+
+const never = Number.POSITIVE_INFINITY
+
+/** When something must be opened or given up: unix milliseconds; undefined where nothing waits. */
+export function nextDue(sql: SqlStorage, openingMs: number): number | undefined {
+  const { opening, ending } = sql
+    .exec<{ opening: number | null; ending: number | null }>(
+      `SELECT (SELECT MIN(created_at) FROM jobs WHERE ticket IS NOT NULL) AS opening,
+       (SELECT MIN(expires_at) FROM executions WHERE expires_at > 0) AS ending`,
+    )
+    .one()
+  const due = Math.min(opening === null ? never : opening + openingMs, ending ?? never)
+  return due === never ? undefined : due
 }

@@ -21,6 +21,8 @@ const predictionSchema = v.object({
   webhook: v.fallback(v.nullish(v.string()), null),
   created_at: v.fallback(v.nullish(v.string()), null),
   metrics: v.fallback(v.nullish(v.object({ predict_time: v.fallback(v.optional(v.number()), undefined) })), null),
+  /** How many wait before it, as our own node counts them. */
+  queue_position: v.fallback(v.nullish(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1_000_000))), null),
   receipt: v.fallback(v.nullish(v.record(v.string(), v.unknown())), null),
   /** What our own node shows while it runs. */
   preview: v.fallback(
@@ -87,7 +89,7 @@ export function readPage(body: string): Page | undefined {
 export function statusOf(prediction: Prediction): ProviderStatus {
   switch (prediction.status) {
     case 'starting':
-      return { state: 'queued' }
+      return { state: 'queued', ...(prediction.queue_position == null ? {} : { position: prediction.queue_position }) }
     case 'succeeded':
       return {
         state: 'succeeded',

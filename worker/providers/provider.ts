@@ -65,7 +65,8 @@ export interface ProviderPart {
 }
 
 export type ProviderStatus =
-  | { readonly state: 'queued' }
+  /** Not begun; `position` is how many wait before it, where the provider says so. */
+  | { readonly state: 'queued'; readonly position?: number }
   | {
       readonly state: 'in_progress'
       readonly progress: Progress | null

@@ -7,10 +7,11 @@ import { GenerationError } from '../../shared/errors.ts'
 import { parseBody } from '../../shared/request.ts'
 import { authenticate, requireScope } from '../auth/principal.ts'
 import { baseUrlOf, type Context, parameter, type Route } from '../context.ts'
+import { createdOf, idempotencyOf, replayHeaders } from '../idempotency-key.ts'
 import { isId, newId } from '../ids.ts'
 import { readJson } from '../json.ts'
 import { pngSize, sniff, sniffLength } from '../media.ts'
-import { type AssetRow, accountOf } from '../objects/contract.ts'
+import { type AssetRow, accountOf, viewerOf } from '../objects/contract.ts'
 import { serveObject } from '../ranges.ts'
 import { servicesOf } from '../services.ts'
 import { signUrl, urlLifeSeconds, verifyUrl } from '../signed-url.ts'
@@ -34,7 +35,8 @@ const createSchema = v.strictObject({
 })
 
 async function create(context: Context): Promise<Response> {
-  const asked = parseBody(createSchema, await readJson(context.req.raw))
+  const body = await readJson(context.req.raw)
+  const asked = parseBody(createSchema, body)
   const cap = caps[asked.kind]
   if (asked.bytes > cap.bytes) {
     throw new GenerationError('payload_too_large', `bytes: got ${asked.bytes}, allowed are ${cap.bytes}`)
@@ -45,14 +47,17 @@ async function create(context: Context): Promise<Response> {
       `content_type: got ${asked.content_type}, no ${asked.kind} of ours`,
     )
   }
-  const { tenant } = context.get('principal')
-  const fresh: AssetRow = { id: newId('ast'), ...asked, status: 'pending', created_at: Date.now() }
-  const row = await accountOf(context.env, tenant).createAsset(tenant, fresh)
-  return context.json(await describe(context, tenant, row), 201)
+  const { tenant, subject } = context.get('principal')
+  const owned = { subject: subject ?? '', created_at: Date.now() }
+  const fresh: AssetRow = { id: newId('ast'), ...asked, ...owned, status: 'pending' }
+  const idempotency = await idempotencyOf(context, body)
+  const answer = await accountOf(context.env, tenant).createAsset({ tenant, subject }, fresh, idempotency)
+  const { value, replayed } = createdOf(answer)
+  return context.json(await describe(context, tenant, value), 201, replayHeaders(replayed))
 }
 
 async function describe(context: Context, tenant: string, row: AssetRow) {
-  const { created_at: createdAt, ...fields } = row
+  const { created_at: createdAt, subject: _, ...fields } = row
   const upload = row.status === 'pending' ? await uploadOf(context, tenant, row) : null
   return { object: 'asset', ...fields, created_at: new Date(createdAt).toISOString(), upload }
 }
@@ -78,7 +83,7 @@ async function permitted(context: Context, method: 'GET' | 'PUT') {
   if (signature === undefined) {
     const principal = await authenticate(context.req.raw, context.env)
     requireScope(principal, 'video:create')
-    const row = await accountOf(context.env, principal.tenant).asset(id)
+    const row = await accountOf(context.env, principal.tenant).asset(viewerOf(principal), id)
     if (row === null) throw notFound()
     return { row, tenant: principal.tenant }
   }
@@ -87,7 +92,7 @@ async function permitted(context: Context, method: 'GET' | 'PUT') {
   const claims = { method, path: context.req.path, expires: until, tenant, sha256, selection: '' }
   // Before anything is asked: a made-up tenant must not so much as wake an object.
   if (!(await verifyUrl(urls, claims, signature, Date.now()))) throw notFound()
-  const row = await accountOf(context.env, tenant).asset(id)
+  const row = await accountOf(context.env, tenant).asset({ tenant, subject: null }, id)
   if (row?.sha256 !== sha256) throw notFound()
   return { row, tenant }
 }
@@ -96,11 +101,14 @@ async function upload(context: Context): Promise<Response> {
   const { row, tenant } = await permitted(context, 'PUT')
   const account = accountOf(context.env, tenant)
   if (row.status === 'pending') {
+    if (!(await account.beginUpload(row.id, Date.now()))) {
+      throw new GenerationError('idempotency_in_progress', 'the asset is being uploaded already; ask how it ended')
+    }
     const failure = await store(context.req.raw, context.env.BUCKET, `t/${tenant}/${row.sha256}`, row)
     await account.finishAsset(row.id, failure === undefined ? 'ready' : 'rejected')
     if (failure !== undefined) throw failure
   }
-  const stored = await account.asset(row.id)
+  const stored = await account.asset({ tenant, subject: null }, row.id)
   return context.json(await describe(context, tenant, stored ?? row))
 }
 
@@ -182,16 +190,16 @@ async function download(context: Context): Promise<Response> {
 
 async function read(context: Context): Promise<Response> {
   const id = parameter(context, 'id')
-  const { tenant } = context.get('principal')
-  const row = isId('ast', id) ? await accountOf(context.env, tenant).asset(id) : null
+  const viewer = viewerOf(context.get('principal'))
+  const row = isId('ast', id) ? await accountOf(context.env, viewer.tenant).asset(viewer, id) : null
   if (row === null) throw notFound()
-  return context.json(await describe(context, tenant, row))
+  return context.json(await describe(context, viewer.tenant, row))
 }
 
 async function remove(context: Context): Promise<Response> {
   const id = parameter(context, 'id')
-  const { tenant } = context.get('principal')
-  const gone = isId('ast', id) ? await accountOf(context.env, tenant).deleteAsset(id) : null
+  const viewer = viewerOf(context.get('principal'))
+  const gone = isId('ast', id) ? await accountOf(context.env, viewer.tenant).deleteAsset(viewer, id) : null
   if (gone === null) throw notFound()
   if (gone.key !== null) await context.env.BUCKET.delete(gone.key)
   return context.body(null, 204)
@@ -207,6 +215,7 @@ export const assetRoutes: readonly Route[] = [
     operationId: 'createAsset',
     summary: 'Announce an asset; known bytes are ready at once',
     body: createSchema,
+    headers: ['Idempotency-Key'],
     answers: { 201: answer },
     handler: create,
   },

@@ -8,6 +8,7 @@ import { GenerationError } from '../../shared/errors.ts'
 import { parseBody, videoRequestEntries } from '../../shared/request.ts'
 import { base64url, sha256, utf8 } from '../bytes.ts'
 import { type Context, parameter, type Route } from '../context.ts'
+import { keepTensor, recallTensor, type Tensor, tensorOf, tensorResponse } from '../embeddings.ts'
 import { readJson } from '../json.ts'
 import { moderate } from '../moderation.ts'
 import { servicesOf } from '../services.ts'
@@ -59,28 +60,25 @@ async function embed(context: Context): Promise<Response> {
   const name = await sha256(
     utf8(JSON.stringify([model.weights_sha256, model.revision, request.dtype, prompt, negative ?? null])),
   )
-  const key = `t/${tenant}/embeddings/${name}`
-  const known = await env.BUCKET.get(key)
-  if (known !== null) return tensor(known.body, known.customMetadata?.tensor ?? '')
+  const known = await recallTensor(env, tenant, name)
+  if (known !== undefined) return tensorResponse(known)
   const second = negative === undefined ? {} : { negative_prompt: negative }
   const asked = { model: model.id, prompt, ...second, dtype: request.dtype }
-  const { bytes, description } = await provider
+  const tensor = await provider
     .embed(asked, context.req.raw.signal)
     .then(received)
     .catch((error: unknown) => {
       throw error instanceof GenerationError ? error : unanswered(error)
     })
-  await env.BUCKET.put(key, bytes, { customMetadata: { tensor: description } })
-  return tensor(bytes, description)
+  await keepTensor(env, tenant, name, tensor)
+  return tensorResponse(tensor)
 }
 
-async function received(answer: Response) {
-  const description = answer.headers.get('zoetrope-tensor')
+async function received(answer: Response): Promise<Tensor> {
   if (answer.status === 504) throw new GenerationError('upstream_timeout', 'embeddings: the node was not in time')
-  if (!answer.ok || description === null) {
-    throw new GenerationError('upstream_error', `embeddings: the node answers ${answer.status}`)
-  }
-  return { bytes: await answer.arrayBuffer(), description }
+  const tensor = answer.ok ? await tensorOf(answer) : undefined
+  if (tensor !== undefined) return tensor
+  throw new GenerationError('upstream_error', `embeddings: the node answers ${answer.status}`)
 }
 
 /** A node that is away or late is no failure of ours. */
@@ -89,9 +87,6 @@ function unanswered(cause: unknown): GenerationError {
   if (late) return new GenerationError('upstream_timeout', 'embeddings: the node was not in time', { cause })
   return new GenerationError('upstream_error', 'embeddings: the node does not answer', { cause })
 }
-
-const tensor = (body: BodyInit, description: string): Response =>
-  new Response(body, { headers: { 'content-type': 'application/octet-stream', 'zoetrope-tensor': description } })
 
 export const catalogRoutes: readonly Route[] = [
   {

@@ -10,10 +10,11 @@ import { GenerationError } from '../../shared/errors.ts'
 import type { Job, JobStatus } from '../../shared/job.ts'
 import { parseBody, parseRequest } from '../../shared/request.ts'
 import type { Context, Route } from '../context.ts'
+import { eraseJob, outputOf, readJob } from '../jobs.ts'
 import { readJson, readLimited } from '../json.ts'
 import { submit } from '../submit.ts'
 import { serveOutput } from './content.ts'
-import { generationAt, notFound } from './videos.ts'
+import { jobAt, notFound } from './videos.ts'
 
 const createSchema = v.strictObject({
   model: v.optional(v.string()),
@@ -91,25 +92,21 @@ async function create(context: Context): Promise<Response> {
 }
 
 async function read(context: Context): Promise<Response> {
-  const job = await generationAt(context).read(context.get('principal'))
+  const job = await readJob(context.env, context.get('principal'), jobAt(context))
   if (job === null) throw notFound()
   return context.json(videoOf(job))
 }
 
 async function content(context: Context): Promise<Response> {
   const { variant = 'video' } = context.req.query()
-  const { tenant, subject } = context.get('principal')
-  return serveOutput(
-    context,
-    await generationAt(context).output({ tenant, subject }, { variant, format: null, index: 0 }),
-  )
+  const selection = { variant, format: null, index: 0 }
+  return serveOutput(context, await outputOf(context.env, context.get('principal'), jobAt(context), selection))
 }
 
 async function remove(context: Context): Promise<Response> {
-  const generation = generationAt(context)
-  const principal = context.get('principal')
-  const job = await generation.read(principal)
-  const outcome = await generation.erase(principal)
+  const [principal, id] = [context.get('principal'), jobAt(context)]
+  const job = await readJob(context.env, principal, id)
+  const outcome = await eraseJob(context.env, principal, id)
   if (job === null || outcome === 'missing') throw notFound()
   if (outcome === 'active') throw new GenerationError('job_active', 'the video is not finished; wait or cancel it')
   return context.json({ id: job.id, object: 'video.deleted', deleted: true })

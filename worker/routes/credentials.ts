@@ -8,6 +8,7 @@ import { inferenceModes, parseBody, webhookEvents } from '../../shared/request.t
 import { scopes, signToken } from '../auth/browser-token.ts'
 import { issueKey } from '../auth/principal.ts'
 import { type Context, parameter, type Route } from '../context.ts'
+import { createdOf, idempotencyOf, replayHeaders } from '../idempotency-key.ts'
 import { isId, newId } from '../ids.ts'
 import { readJson } from '../json.ts'
 import { accountOf, directoryOf, type EndpointRow } from '../objects/contract.ts'
@@ -30,17 +31,21 @@ const tokenSchema = v.strictObject({
 })
 
 async function mint(context: Context): Promise<Response> {
-  const asked = parseBody(tokenSchema, await readJson(context.req.raw))
+  const body = await readJson(context.req.raw)
+  const asked = parseBody(tokenSchema, body)
   const { tenant, kind } = context.get('principal')
   if (kind !== 'key') throw new GenerationError('forbidden', 'tokens: a token mints no tokens; use an API key')
-  const iat = Math.floor(Date.now() / 1000)
-  const [jti, exp] = [newId('tok'), iat + asked.ttl_s]
   const { tokens } = await servicesOf(context.env).secrets()
-  await accountOf(context.env, tenant).mintToken({ jti, subject: asked.subject, expiresAt: exp * 1000 })
+  const expiresAt = (Math.floor(Date.now() / 1000) + asked.ttl_s) * 1000
+  const fresh = { jti: newId('tok'), subject: asked.subject, expiresAt }
+  const answer = await accountOf(context.env, tenant).mintToken(fresh, await idempotencyOf(context, body))
+  // Nothing of a token is kept but its name and its end: from both the same request makes the same token again.
+  const { value, replayed } = createdOf(answer)
+  const [jti, exp] = [value.jti, value.expiresAt / 1000]
   const token = await signToken(
     {
       sub: asked.subject,
-      iat,
+      iat: exp - asked.ttl_s,
       exp,
       jti,
       tenant,
@@ -53,7 +58,7 @@ async function mint(context: Context): Promise<Response> {
     },
     tokens,
   )
-  return context.json({ token, jti, expires_at: new Date(exp * 1000).toISOString() }, 201)
+  return context.json({ token, jti, expires_at: new Date(exp * 1000).toISOString() }, 201, replayHeaders(replayed))
 }
 
 async function revoke(context: Context): Promise<Response> {
@@ -76,14 +81,19 @@ const describe = ({ created_at: createdAt, ...row }: EndpointRow) => ({
 })
 
 async function createEndpoint(context: Context): Promise<Response> {
-  const { url, events } = parseBody(createEndpointSchema, await readJson(context.req.raw))
+  const body = await readJson(context.req.raw)
+  const { url, events } = parseBody(createEndpointSchema, body)
   const { tenant } = context.get('principal')
   const address = publicUrl(url, '/url').href
   const secret = secretText(crypto.getRandomValues(new Uint8Array(32)))
   const row = { id: newId('whe'), url: address, events, disabled: false, created_at: Date.now() }
-  const { seal } = await servicesOf(context.env).secrets()
-  const kept = await accountOf(context.env, tenant).createEndpoint(row, await seal(secret))
-  return context.json({ ...describe(kept), secret }, 201)
+  const { seal, unseal } = await servicesOf(context.env).secrets()
+  const endpoint = { row, sealedSecret: await seal(secret) }
+  const answer = await accountOf(context.env, tenant).createEndpoint(endpoint, await idempotencyOf(context, body))
+  const { value, replayed } = createdOf(answer)
+  const shown = replayed ? await unseal(value.sealedSecret) : secret
+  if (shown === undefined) throw new Error('webhooks: the endpoint was sealed under a secret that is gone')
+  return context.json({ ...describe(value.row), secret: shown }, 201, replayHeaders(replayed))
 }
 
 async function listEndpoints(context: Context): Promise<Response> {
@@ -145,6 +155,7 @@ export const credentialRoutes: readonly Route[] = [
     operationId: 'mintToken',
     summary: 'Mint a short-lived token for a browser',
     body: tokenSchema,
+    headers: ['Idempotency-Key'],
     answers: { 201: { description: 'The token', schema: tokenAnswerSchema } },
     handler: mint,
   },
@@ -164,6 +175,7 @@ export const credentialRoutes: readonly Route[] = [
     operationId: 'createWebhookEndpoint',
     summary: 'Name where webhooks go; naming it again makes a new secret, and the old one signs too for a day',
     body: createEndpointSchema,
+    headers: ['Idempotency-Key'],
     answers: { 201: { description: 'The endpoint with its secret', schema: endpointSchema } },
     handler: createEndpoint,
   },

@@ -1,15 +1,17 @@
 /**
  * Provider hooks in: verified, remembered, and only ever a reason to ask the provider itself.
  *
- * The address carries a MAC for one attempt of one job, so that a good signature for another job opens nothing here.
+ * The address ends in whose job it is and a MAC for one attempt of it, so that a good signature for another job opens
+ * nothing here.
  */
 
 import { GenerationError } from '../../shared/errors.ts'
+import { fromBase64url } from '../bytes.ts'
 import { type Context, parameter, type Route } from '../context.ts'
 import type { Env } from '../env.ts'
 import { isId } from '../ids.ts'
 import { readLimited } from '../json.ts'
-import { generationOf } from '../objects/contract.ts'
+import { accountOf, generationOf } from '../objects/contract.ts'
 import { readPrediction } from '../providers/prediction.ts'
 import { servicesOf } from '../services.ts'
 import { verifyMac } from '../signed-url.ts'
@@ -43,16 +45,20 @@ function webhookSecret(env: Env, name: string): Promise<string> {
 
 async function hook(context: Context): Promise<Response> {
   const [provider, job] = [parameter(context, 'provider'), parameter(context, 'job')]
-  const [attempt, mac] = [parameter(context, 'attempt'), parameter(context, 'mac')]
+  const [attempt, [whose = '', mac = '']] = [parameter(context, 'attempt'), parameter(context, 'mac').split('.')]
   const { hooks } = await servicesOf(context.env).secrets()
   const addressed = isId('vid', job) && /^[1-9]\d{0,3}$/.test(attempt)
-  if (!addressed || !(await verifyMac(hooks, mac, provider, job, attempt))) throw notFound()
+  const tenant = new TextDecoder().decode(fromBase64url(whose) ?? new Uint8Array())
+  if (!addressed || !(await verifyMac(hooks, mac, provider, job, attempt, tenant))) throw notFound()
   const body = await readLimited(context.req.raw.body, bodyLimit)
   const secret = secretBytes(await webhookSecret(context.env, provider))
   const verdict = await verifyDelivery(context.req.raw.headers, body, secret === undefined ? [] : [secret], Date.now())
   if ('refused' in verdict) throw new GenerationError('forbidden', `hook: ${verdict.refused}`)
   const prediction = readPrediction(new TextDecoder().decode(body))
-  if (prediction !== undefined) await generationOf(context.env, job).hook(Number(attempt), verdict.id, prediction.id)
+  const seat = prediction === undefined ? null : await accountOf(context.env, tenant).seat(job)
+  if (prediction !== undefined && seat !== null) {
+    await generationOf(context.env, tenant, seat).hook(job, Number(attempt), verdict.id, prediction.id)
+  }
   return context.body(null, 204)
 }
 

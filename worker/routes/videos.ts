@@ -13,9 +13,11 @@ import {
 } from '../../shared/request.ts'
 import { base64url, fromBase64url, utf8 } from '../bytes.ts'
 import { type Context, parameter, type Route } from '../context.ts'
+import { createdOf, replayHeaders } from '../idempotency-key.ts'
 import { isId, newId } from '../ids.ts'
+import { awaitJob, cancelJob, eraseJob, finishedJob, listen, outputOf, readJob, recordOf } from '../jobs.ts'
 import { readJson } from '../json.ts'
-import { accountOf, type GenerationObject, generationOf } from '../objects/contract.ts'
+import { accountOf, viewerOf } from '../objects/contract.ts'
 import { dollars } from '../objects/generation-state.ts'
 import { servicesOf } from '../services.ts'
 import { macOf, verifyMac } from '../signed-url.ts'
@@ -25,11 +27,14 @@ import { jobAnswer, jobPageSchema, quoteSchema } from './answers.ts'
 /** The one answer to every id that is unknown, foreign or malformed. */
 export const notFound = (): GenerationError => new GenerationError('not_found', 'nothing is here under this name')
 
-/** The object of a job, for ids that could be one. */
-export function generationAt(context: Context): GenerationObject {
+/**
+ * The id of a job in the path, as far as it could be one.
+ * @throws GenerationError not_found.
+ */
+export function jobAt(context: Context): string {
   const id = parameter(context, 'id')
   if (!isId('vid', id)) throw notFound()
-  return generationOf(context.env, id)
+  return id
 }
 
 async function create(context: Context): Promise<Response> {
@@ -50,15 +55,15 @@ async function jobResponse(context: Context, accepted: Accepted): Promise<Respon
     'ratelimit-policy': `"jobs";q=${burst};w=${windowSeconds}`,
     ratelimit: `"jobs";r=${accepted.remaining};t=1`,
     ...(wait === undefined ? {} : { 'preference-applied': `wait=${wait}` }),
-    ...(accepted.replayed ? { 'idempotency-replayed': 'true' } : {}),
+    ...replayHeaders(accepted.replayed),
   })
 }
 
 const hold = (context: Context, id: string, seconds: number): Promise<Job | null> =>
-  generationOf(context.env, id).wait(context.get('principal'), seconds * 1000)
+  awaitJob(context.env, context.get('principal'), id, seconds * 1000)
 
 async function read(context: Context): Promise<Response> {
-  const job = await generationAt(context).read(context.get('principal'))
+  const job = await readJob(context.env, context.get('principal'), jobAt(context))
   if (job === null) throw notFound()
   return context.json(job)
 }
@@ -85,7 +90,11 @@ async function list(context: Context): Promise<Response> {
     },
   )
   const shown = rows.slice(0, count)
-  const jobs = await Promise.all(shown.map(({ id }) => generationOf(context.env, id).read(principal)))
+  const jobs = await Promise.all(
+    shown.map(({ id, finished }) =>
+      finished === null ? readJob(context.env, principal, id) : finishedJob(context.env, finished),
+    ),
+  )
   const last = rows.length > count ? shown.at(-1) : undefined
   return context.json({
     object: 'list',
@@ -114,18 +123,13 @@ async function readCursor(context: Context, cursor: string) {
 }
 
 async function events(context: Context): Promise<Response> {
-  const generation = generationAt(context)
+  const id = jobAt(context)
   const last = context.req.header('last-event-id') ?? context.req.query('after') ?? '0'
   if (!/^\d{1,15}$/.test(last)) {
     throw new GenerationError('invalid_header', `last-event-id: got ${last.slice(0, 32)}, allowed is a number`)
   }
-  const { tenant, subject } = context.get('principal')
-  const answer = await generation.fetch(
-    new Request(`http://generation/events?after=${last}`, {
-      headers: { 'x-viewer': JSON.stringify({ tenant, subject }) },
-    }),
-  )
-  if (answer.status === 404) throw notFound()
+  const answer = await listen(context.env, context.get('principal'), id, Number(last))
+  if (answer === null) throw notFound()
   if (answer.status === 429) {
     throw new GenerationError('concurrency_limited', 'events: too many readers of this job', { retryAfterMs: 2_000 })
   }
@@ -140,16 +144,13 @@ async function events(context: Context): Promise<Response> {
 
 async function cancel(context: Context): Promise<Response> {
   const principal = context.get('principal')
-  const job = await generationAt(context).cancel(
-    { tenant: principal.tenant, subject: principal.subject },
-    principal.caller,
-  )
+  const job = await cancelJob(context.env, principal, jobAt(context), principal.caller)
   if (job === null) throw notFound()
   return context.json(job, isTerminal(job.status) ? 200 : 202)
 }
 
 async function remove(context: Context): Promise<Response> {
-  const outcome = await generationAt(context).erase(context.get('principal'))
+  const outcome = await eraseJob(context.env, context.get('principal'), jobAt(context))
   if (outcome === 'missing') throw notFound()
   if (outcome === 'active') throw new GenerationError('job_active', 'the job is not over; cancel it first')
   return context.body(null, 204)
@@ -189,26 +190,21 @@ async function quote(context: Context): Promise<Response> {
 const notExtendable = (why: string): GenerationError => new GenerationError('not_extendable', why)
 
 async function extend(context: Context): Promise<Response> {
-  const generation = generationAt(context)
+  const id = jobAt(context)
   const principal = context.get('principal')
-  const [body, parent] = [await readJson(context.req.raw), await generation.record(principal)]
+  const [body, parent] = [await readJson(context.req.raw), await recordOf(context.env, principal, id)]
   if (parent === null) throw notFound()
   const asked = parseBody(extendRequestSchema, body)
   const model = servicesOf(context.env).catalog.model(parent.effective.model)
   if (!model.modes.includes('extend')) throw notExtendable(`${model.id}: extends no videos`)
-  const tail = await generation.output(principal, { variant: 'video', format: null, index: 0 })
+  const tail = await outputOf(context.env, principal, id, { variant: 'video', format: null, index: 0 })
   if (tail.kind === 'expired') throw new GenerationError('content_expired', 'the parent is no longer stored')
   if (tail.kind !== 'found') throw notExtendable('the job is not completed, or left nothing to go on from')
   const { sha256, bytes, content_type } = tail.output
-  const asset = await accountOf(context.env, principal.tenant).createAsset(principal.tenant, {
-    id: newId('ast'),
-    kind: 'video',
-    content_type,
-    bytes,
-    sha256,
-    status: 'ready',
-    created_at: Date.now(),
-  })
+  const owned = { id: newId('ast'), subject: principal.subject ?? '', created_at: Date.now() }
+  const facts = { kind: 'video', status: 'ready', content_type, bytes, sha256 } as const
+  const account = accountOf(context.env, principal.tenant)
+  const { value: asset } = createdOf(await account.createAsset(viewerOf(principal), { ...owned, ...facts }, null))
   const accepted = await submit(context, childRequest(asked, parent.effective, asset.id), { parentId: parent.id, body })
   return jobResponse(context, accepted)
 }

@@ -87,6 +87,8 @@ export interface Prediction {
   /** Replaced whole at each change. */
   state: PredictionState
   readonly watchers: Set<(change: Change) => void>
+  /** How many wait before it; undefined once it runs or has ended. */
+  readonly position: () => number | undefined
 }
 
 export const terminal = ({ state }: Pick<Prediction, 'state'>): boolean =>
@@ -111,10 +113,11 @@ export function log(prediction: Prediction, text: string): void {
 }
 
 /**
- * The prediction as Replicate shows it, with `error_code`, `receipt`, `output_metadata`, `preview` and `parts` added. An error begins with
+ * The prediction as Replicate shows it, with `error_code`, `receipt`, `output_metadata`, `preview`, `parts` and
+ * `queue_position` added. An error begins with
  * its code, since Replicate's clients show nothing else.
  */
-export function predictionObject({ order, state }: Prediction) {
+export function predictionObject({ order, state, position }: Prediction) {
   const { id, job, input, origin, webhook, createdAt, deadline, streamKey } = order
   const { model } = job
   // Latents kept beside the outputs come after them, and are no output.
@@ -131,6 +134,8 @@ export function predictionObject({ order, state }: Prediction) {
     preview: terminal({ state }) ? null : (state.preview ?? null),
     parts: state.parts ?? [],
     receipt: state.outputs?.receipt ?? null,
+    // How many are before it, while it waits for a slot.
+    queue_position: (state.status === 'starting' ? position() : undefined) ?? null,
     data_removed: false,
     error: state.failure === undefined ? null : `${state.failure.code}: ${state.failure.message}`,
     error_code: state.failure?.code ?? null,

@@ -120,7 +120,12 @@ export function predictions({
     const deadline = cancelAfter === undefined ? {} : { deadline: createdAt + cancelAfter }
     const streamKey = randomBytes(20).toString('base64url')
     const order = { ...rest, id, createdAt, ...deadline, streamKey }
-    const prediction: Prediction = { order, state: { status: 'starting', logs: '' }, watchers: new Set() }
+    const prediction: Prediction = {
+      order,
+      state: { status: 'starting', logs: '' },
+      watchers: new Set(),
+      position: () => entry.ticket?.position(),
+    }
     const entry: Entry = { prediction, fingerprint, controller: new AbortController() }
     // Throws where the queue is full, before anything is kept: a refused id stays free.
     entry.ticket = slots.enter((slot) => run(entry, slot))

@@ -166,6 +166,22 @@ describe('slots and the queue', () => {
     expect(node.predictions.executions()).toBe(2)
   })
 
+  it('tell each that waits how many are before it, and those that run or are over nothing', async () => {
+    const { put, call, stage } = await staged({ slots: 1, queue: 2 })
+    for (const id of ['first', 'second', 'third']) await put(id, body)
+    const first = await stage.run('first')
+    const positions = async () => {
+      const all = ['first', 'second', 'third'].map((id) => read(call(`/v1/predictions/${id}`)))
+      return (await Promise.all(all)).map(({ queue_position: position }) => position)
+    }
+    expect(await positions()).toEqual([null, 0, 1])
+    await call('/v1/predictions/second/cancel', { method: 'POST' })
+    expect(await positions()).toEqual([null, null, 0])
+    first.succeed()
+    await stage.run('third')
+    expect(await positions()).toEqual([null, null, null])
+  })
+
   it('of two run two at once', async () => {
     const { put, stage } = await staged({ slots: 2, queue: 0 })
     await Promise.all([put('a', body), put('b', body)])
