@@ -199,7 +199,18 @@ const compositeCases = {
     on([[2, 1, 4], [4]], (x, scale) => rmsNorm(x as Value, scale as Value, 0.5)),
   ],
   squaredRelu: unary(squaredRelu, awayFromZero),
-  neighbours: [on([[2, 3, 2, 2]], (x) => neighbours(x as Value)), on([[1, 1, 4, 1]], (x) => neighbours(x as Value))],
+  neighbours: [
+    on([[2, 3, 2, 2]], (x) => neighbours(x as Value)),
+    on([[1, 1, 4, 1]], (x) => neighbours(x as Value)),
+    // As convolutions meet it: through a product, which goes back another way.
+    on(
+      [
+        [2, 3, 4, 2],
+        [18, 3],
+      ],
+      (x, weight) => op.matmul(op.reshape(neighbours(x as Value), [24, 18]), weight as Value),
+    ),
+  ],
   gelu: [...unary((x) => gelu(x, 'tanh')), ...unary((x) => gelu(x, 'none'))],
   rope: [
     on(

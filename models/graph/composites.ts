@@ -73,8 +73,8 @@ const expansions = {
   attention: (inputs, { heads, masked, scale }) => {
     const [query, key, content] = [op.at(inputs, 0), op.at(inputs, 1), op.at(inputs, 2)]
     const width = op.at(query.shape, 2) / heads
-    const q = intoHeads(op.multiply(query, scale ?? 1 / Math.sqrt(width)), heads) //    [B, H, T, d]
-    const logits = op.matmul(q, op.swapLast(intoHeads(key, heads))) //                  [B, H, T, S]
+    const products = op.matmul(intoHeads(query, heads), op.swapLast(intoHeads(key, heads)))
+    const logits = op.multiply(products, scale ?? 1 / Math.sqrt(width)) //              [B, H, T, S]
     const weights = softmax(masked ? op.add(logits, op.at(inputs, 3)) : logits)
     return outOfHeads(op.matmul(weights, intoHeads(content, heads))) //                 [B, T, D]
   },

@@ -237,6 +237,8 @@ function feedsOf(graph: Graph): Record<string, HostTensor> {
   )
 }
 
+const largest = (numbers: Float64Array) => numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 0)
+
 /** The largest difference from the evaluator, relative to the largest number of the output. */
 async function worstError(backend: Backend, graph: Graph, model: OnnxModel, feeds = feedsOf(graph)): Promise<number> {
   const numbers = Object.fromEntries(Object.entries(feeds).map(([name, { data }]) => [name, data]))
@@ -247,8 +249,8 @@ async function worstError(backend: Backend, graph: Graph, model: OnnxModel, feed
   )
   const errors = Object.entries(expected).map(([name, { data, shape }]) => {
     expect(outputs[name]?.shape).toEqual(shape)
-    const scale = Math.max(1e-3, ...data.map(Math.abs))
-    return Math.max(...data.map((value, index) => Math.abs(value - (outputs[name]?.data[index] ?? Number.NaN)))) / scale
+    const differences = data.map((value, index) => value - (outputs[name]?.data[index] ?? Number.NaN))
+    return largest(differences) / Math.max(1e-3, largest(data))
   })
   return Math.max(...errors)
 }
@@ -358,12 +360,44 @@ for (const backend of backends) {
 
     it('of a gradient lays heads out once where products take transposes as flags', async () => {
       const graph = trainingGraph()
-      const [plain, flagged] = [false, true].map((transposeFlags) =>
-        lower(graph, { fuse: fuseForTraining, transposeFlags }),
-      ) as [OnnxModel, OnnxModel]
+      const [plain, flagged] = [false, true].map((forCpu) => lower(graph, { fuse: fuseForTraining, forCpu })) as [
+        OnnxModel,
+        OnnxModel,
+      ]
       const transposes = ({ nodes }: OnnxModel) => nodes.filter(({ type }) => type === 'Transpose').length
       expect(transposes(flagged)).toBeLessThan(transposes(plain))
       expect(await worstError(backend, graph, flagged)).toBeLessThan(bound)
+    })
+
+    describe('for the CPU', () => {
+      /** Tall enough for tiles, wide enough for a bias apart; heads scaled on both sides and behind. */
+      const graph = graphOfCase(() => {
+        const [rows, up] = [x(640, 130), op.swapLast(parameter('up', [210, 130], { kind: 'ones' }))]
+        const heads = op.transpose(x(2, 5, 3, 4), [0, 2, 1, 3])
+        return [
+          op.multiply(op.matmul(rows, up), 0.3),
+          op.add(op.matmul(rows, y(130, 210)), input('offset', [210])),
+          op.matmul(rows, y(130, 7)),
+          op.add(op.matmul(op.swapLast(x(130, 640)), y(130, 210)), input('offset2', [210])),
+          op.multiply(op.matmul(heads, op.swapLast(op.multiply(heads, 0.7))), 0.5),
+          op.matmul(op.multiply(op.matmul(heads, op.swapLast(heads)), 0.9), heads),
+        ]
+      })
+      const model = lower(graph, { forCpu: true })
+
+      it('cuts tall products, adds large biases apart and takes factors in, and agrees with the evaluator', async () => {
+        const kinds = model.nodes.map(({ type, inputs }) => `${type} ${inputs.length}`)
+        expect(kinds.filter((kind) => kind === 'FusedMatMul 2').length).toBe(5)
+        expect(kinds.filter((kind) => kind === 'Add 2').length).toBe(2)
+        expect(kinds).not.toContain('Gemm 3')
+        expect(kinds).not.toContain('Mul 2')
+        expect(await worstError(backend, graph, model)).toBeLessThan(bound)
+      })
+
+      it.each(['alpha', 'transB', 'transA'])('is caught without %s', async (key) => {
+        const nodes = model.nodes.map((node) => (/Gemm|FusedMatMul/.test(node.type) ? without(key)(node) : node))
+        expect(await worstErrorOrRefusal(backend, graph, { ...model, nodes })).toBeGreaterThan(bound)
+      })
     })
 
     it('of the gradient of layer norm holds in float32 for rows far from zero, and for rows of one number', async () => {
