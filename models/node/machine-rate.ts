@@ -28,15 +28,27 @@ export async function gemmRate(seconds: number): Promise<MachineRate> {
     data: gaussian(1, stream, 0, side * side),
   })
   const feeds = { a: square(0), b: square(1) }
-  await session.run(feeds)
+  const { best, mean } = await timed(seconds, () => session.run(feeds))
+  const rate = (ms: number) => (2 * side ** 3) / ms / 1e6
+  return { best: rate(best), mean: rate(mean) }
+}
+
+/** Milliseconds of one run. */
+export interface Timing {
+  readonly best: number
+  readonly mean: number
+}
+
+/** Runs something over and over for some seconds, after one run that is not counted. */
+export async function timed(seconds: number, run: () => Promise<unknown>): Promise<Timing> {
+  await run()
   const began = performance.now()
   let [runs, best] = [0, Number.POSITIVE_INFINITY]
   while (runs === 0 || performance.now() - began < 1000 * seconds) {
     const start = performance.now()
-    await session.run(feeds)
+    await run()
     best = Math.min(best, performance.now() - start)
     runs++
   }
-  const flops = 2 * side ** 3
-  return { best: flops / best / 1e6, mean: (flops * runs) / (performance.now() - began) / 1e6 }
+  return { best, mean: (performance.now() - began) / runs }
 }

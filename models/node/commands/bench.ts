@@ -6,7 +6,7 @@ import { effectiveRequest } from '../../../shared/generation.ts'
 import { gaussian } from '../../../shared/random.ts'
 import { flopsOf } from '../../graph/cost.ts'
 import { sizeOf, trace } from '../../graph/graph.ts'
-import type { HostTensor, Session } from '../../pipeline/backend.ts'
+import type { HostTensor } from '../../pipeline/backend.ts'
 import { compileStep, stepGraph } from '../../pipeline/compile.ts'
 import type { Model } from '../../pipeline/model.ts'
 import { initialize } from '../../train/initialize.ts'
@@ -15,7 +15,7 @@ import { trainer, trainingGraph } from '../../train/trainer.ts'
 import { nodeBackend } from '../backend.ts'
 import { benchImported } from '../bench-imported.ts'
 import type { Command, Surroundings } from '../command.ts'
-import { gemmRate } from '../machine-rate.ts'
+import { gemmRate, timed } from '../machine-rate.ts'
 import { defaultModel, loadCard, loadModel, modelIds } from '../models.ts'
 import { optimizersOf } from '../optimizers.ts'
 import { collect } from './generate.ts'
@@ -40,17 +40,22 @@ export const benchCommand: Command = {
   },
 }
 
+/** How long products and steps are measured, each warm, the best of it counting: others use the machine too. */
+const seconds = 2
+const trainingSeconds = 8
+
 /** Latents of the default clip, 17×64×64. */
 const clipOf = ({ denoiser }: Model) => ({ channels: denoiser.channels, frames: 5, height: 8, width: 8 })
 
 async function measure(model: Model, batch: number, { show, signal }: Surroundings): Promise<Record<string, number>> {
   show('matrix product')
-  const before = await gemmRate(1)
+  const before = await gemmRate(seconds)
   show('inference step')
   const inference = await inferenceRate(model)
+  const between = await gemmRate(seconds)
   show('training step')
   const training = await trainingRate(model, batch)
-  const gemm = Math.max(before.best, (await gemmRate(1)).best)
+  const gemm = Math.max(before.best, between.best, (await gemmRate(seconds)).best)
   show('first clip')
   const start = performance.now()
   const request = effectiveRequest({ prompt: 'a blue bird flies left over the sea', seed: 7 }, model.card, 7)
@@ -83,7 +88,7 @@ async function inferenceRate(model: Model) {
   const feeds = Object.fromEntries(
     graph.inputs.map(({ attributes, shape }, index) => [attributes.name, random(shape, index)]),
   )
-  const ms = await bestOf(session, feeds, 30)
+  const { best: ms } = await timed(seconds, () => session.run(feeds))
   return { ms, buildMs, sessionMs, rate: flopsOf(graph) / ms / 1e6 }
 }
 
@@ -114,23 +119,11 @@ async function trainingRate(model: Model, batch: number) {
     'video.mask': { dtype: 'float32', shape: [batch, 24], data: new Float32Array(batch * 24).fill(1) },
   }
   if (!model.denoiser.guided) delete feeds['video.guidance']
-  let best = Number.POSITIVE_INFINITY
-  for (let step = 0; step < 8; step++) {
-    const start = performance.now()
-    await learner.step(feeds, { learningRate: 1e-4, emaDecay: 0.9, step })
-    best = Math.min(best, performance.now() - start)
-  }
+  let step = 0
+  const { best } = await timed(trainingSeconds, () =>
+    learner.step(feeds, { learningRate: 1e-4, emaDecay: 0.9, step: step++ }),
+  )
   return { ms: best, rate: flops / best / 1e6 }
-}
-
-async function bestOf(session: Session, feeds: Readonly<Record<string, HostTensor>>, times: number): Promise<number> {
-  let best = Number.POSITIVE_INFINITY
-  for (let round = 0; round < times; round++) {
-    const start = performance.now()
-    await session.run(feeds)
-    best = Math.min(best, performance.now() - start)
-  }
-  return best
 }
 
 const random = (shape: readonly number[], stream: number): HostTensor => ({
