@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { attention, gelu, layerNorm, neighbours, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
+import {
+  attention,
+  gelu,
+  inverseDeviation,
+  layerNorm,
+  neighbours,
+  rmsNorm,
+  rope,
+  softmax,
+  squaredRelu,
+} from '../graph/composites.ts'
 import { evaluateValues } from '../graph/evaluate.ts'
 import type { Composite, ConvolutionAttributes, Op, Primitive, Shape, Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
@@ -197,6 +207,10 @@ const compositeCases = {
   rmsNorm: [
     on([[2, 5], [5]], (x, scale) => rmsNorm(x as Value, scale as Value, 1e-3)),
     on([[2, 1, 4], [4]], (x, scale) => rmsNorm(x as Value, scale as Value, 0.5)),
+  ],
+  inverseDeviation: [
+    on([[2, 5]], (x) => inverseDeviation(x as Value, 1e-3, true)),
+    on([[2, 1, 4]], (x) => inverseDeviation(x as Value, 0.5, false)),
   ],
   squaredRelu: unary(squaredRelu, awayFromZero),
   neighbours: [

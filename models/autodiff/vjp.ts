@@ -6,7 +6,7 @@
  * Rules are themselves graphs, so the gradient can be lowered, evaluated or differentiated again.
  */
 
-import { neighbours, rope } from '../graph/composites.ts'
+import { inverseDeviation, neighbours, rope } from '../graph/composites.ts'
 import type { Composite, Primitive, RotaryLayout, Shape, Value, ValueOf } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 
@@ -144,15 +144,13 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
     return [op.subtract(weighted, op.multiply(node, op.sum(weighted, [-1])))]
   },
   layerNorm: (node, cotangent) => {
-    const x = first(node)
-    // Not E[x²] − E[x]²: in float32 that cancels where the mean is large, and can even turn negative.
-    const variance = op.mean(op.square(op.subtract(x, op.mean(x, [-1]))), [-1])
+    const root = inverseDeviation(first(node), node.attributes.epsilon, true)
     const inner = op.add(op.multiply(node, op.mean(op.multiply(cotangent, node), [-1])), op.mean(cotangent, [-1]))
-    return [op.multiply(op.subtract(cotangent, inner), inverseRoot(variance, node.attributes.epsilon))]
+    return [op.multiply(op.subtract(cotangent, inner), root)]
   },
   rmsNorm: (node, cotangent) => {
     const [x, scale] = [first(node), second(node)]
-    const root = inverseRoot(op.mean(op.square(x), [-1]), node.attributes.epsilon)
+    const root = inverseDeviation(x, node.attributes.epsilon, false)
     const scaled = op.multiply(x, root)
     const inner = op.multiply(cotangent, scale)
     const along = op.multiply(scaled, op.mean(op.multiply(inner, scaled), [-1]))
@@ -231,8 +229,6 @@ function perPair(x: Value, [length, pairs]: Shape, layout: RotaryLayout): Value 
 export type GradientRules = { readonly [K in Primitive]: VjpRule<K> } & { readonly [K in Composite]?: VjpRule<K> }
 
 export const gradientRules: GradientRules = { ...vjpRules, ...compositeRules }
-
-const inverseRoot = (x: Value, epsilon: number): Value => op.reciprocal(op.sqrt(op.add(x, epsilon)))
 
 type Stride = Pick<ValueOf<'convolution'>['attributes'], 'stride' | 'padding'>
 

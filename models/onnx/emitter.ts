@@ -24,6 +24,10 @@ export interface Emitter {
     attributes?: OnnxNode['attributes'],
     domain?: OnnxNode['domain'],
   ) => string
+  /** Writes something the first time, and gives the same name again for the same key. */
+  readonly once: (key: string, write: () => string) => string
+  /** Asks the operator that wrote `name` for another of its outputs, and for another type where its own has none. */
+  readonly further: (name: string, place: number, type?: string) => string
   /** An int64 constant; a list when no shape is given. */
   readonly integers: (values: readonly number[], shape?: Shape) => string
   readonly floats: (data: ArrayLike<number>, shape: Shape) => string

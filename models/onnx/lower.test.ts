@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
 import { gradient } from '../autodiff/gradient.ts'
-import { attention, gelu, layerNorm, neighbours, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
+import {
+  attention,
+  gelu,
+  inverseDeviation,
+  layerNorm,
+  neighbours,
+  rmsNorm,
+  rope,
+  softmax,
+  squaredRelu,
+} from '../graph/composites.ts'
 import { evaluate } from '../graph/evaluate.ts'
 import {
   type Composite,
@@ -121,7 +131,14 @@ const cases = {
     op.select(op.less(x(), 0), y(2, 2), 1),
     op.select(op.less(x(2, 2), 0), 1, y(2, 2)),
   ],
-  sum: () => [op.sum(x(2, 3, 4)), op.sum(x(2, 3, 4), [1]), op.sum(op.square(x(2, 3, 4)), [0, 2])],
+  sum: () => [
+    op.sum(x(2, 3, 4)),
+    op.sum(x(2, 3, 4), [1]),
+    op.sum(op.square(x(2, 3, 4)), [0, 2]),
+    op.mean(x(2, 3, 4), [0, 2]),
+    op.mean(op.square(x(2, 3, 4)), [1]),
+    op.multiply(op.sum(x(2, 3, 4), [1]), 0.25),
+  ],
   max: () => [op.max(x(2, 3, 4)), op.max(x(2, 3, 4), [1]), op.max(x(2, 3, 4), [0, -1])],
   reshape: () => [op.reshape(op.exp(x(2, 6)), [3, 1, 4]), op.reshape(op.exp(x(1, 1)), [])],
   transpose: () => [
@@ -178,6 +195,17 @@ const cases = {
   softmax: unary(softmax),
   layerNorm: unary((v) => layerNorm(v, 1e-3)),
   rmsNorm: () => [rmsNorm(x(2, 5), y(5), 1e-3), rmsNorm(x(2, 3, 67), y(67))],
+  inverseDeviation: () => {
+    // Alone, and beside the norm of the same rows, before it and after it.
+    const [rows, moved] = [x(2, 5), op.sin(x(2, 3, 67))]
+    return [
+      inverseDeviation(rows, 1e-3, true),
+      inverseDeviation(rows, 1e-3, false),
+      op.multiply(inverseDeviation(moved, 1e-3, false), rmsNorm(moved, y(67), 1e-3)),
+      op.multiply(layerNorm(moved, 1e-3), inverseDeviation(moved, 1e-3, true)),
+      inverseDeviation(moved, 0.5, true),
+    ]
+  },
   squaredRelu: unary(squaredRelu),
   neighbours: () => [neighbours(x(2, 3, 4, 5)), neighbours(x(1, 1, 1, 7))],
   gelu: unary((v) => op.add(gelu(v, 'tanh'), gelu(v, 'none'))),
@@ -313,9 +341,14 @@ const mistakes: Readonly<Record<string, { readonly of: Op; readonly by: (node: O
   Transpose: { of: 'transpose', by: without('perm') },
   Concat: { of: 'concatenate', by: swapped },
   Gather: { of: 'gather', by: without('axis') },
+  ReduceMean: { of: 'sum', by: (node) => ({ ...node, type: 'ReduceSum' }) },
   ReduceSumSquare: { of: 'sum', by: (node) => ({ ...node, type: 'ReduceSum' }) },
   Softmax: { of: 'softmax', by: withAttribute('axis', { kind: 'integer', value: 0 }) },
   LayerNormalization: { of: 'layerNorm', by: without('epsilon') },
+  SimplifiedLayerNormalization: {
+    of: 'inverseDeviation',
+    by: (node) => ({ ...node, type: 'LayerNormalization', outputs: node.outputs.toSpliced(1, 0, '') }),
+  },
   RMSNormalization: { of: 'rmsNorm', by: withAttribute('epsilon', { kind: 'float', value: 0.1 }) },
   Gelu: { of: 'gelu', by: withAttribute('approximate', { kind: 'text', value: 'none' }) },
   RotaryEmbedding: { of: 'rope', by: withAttribute('interleaved', { kind: 'integer', value: 1 }) },

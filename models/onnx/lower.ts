@@ -26,6 +26,7 @@ import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
 import { type Emitter, float, integer, integers } from './emitter.ts'
 import type { OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
+import { inverseDeviation, layerNorm, rmsNorm } from './norms.ts'
 import { factorOf, product, scaledProduct, shiftedProduct } from './products.ts'
 import { type BlocksOperand, parameterStore, type StoredTensor } from './store.ts'
 
@@ -38,9 +39,9 @@ export interface LowerOptions {
   readonly forCpu?: boolean
 }
 
-/** Keeps whole what the gradient keeps whole, so forward and backward share their intermediates. */
+/** Keeps whole what the gradient keeps whole or made itself, so forward and backward share their intermediates. */
 export const fuseForTraining = (composite: Composite): boolean =>
-  compositeRules[composite] !== undefined && fusedRules[composite] !== null
+  (compositeRules[composite] !== undefined || composite === 'inverseDeviation') && fusedRules[composite] !== null
 
 type LowerRule<K extends Primitive | Composite> = (node: ValueOf<K>, emitter: Emitter) => string
 
@@ -73,7 +74,7 @@ const lowerRules = {
   relu: direct('Relu'),
   add: (node, emitter) => shiftedProduct(node, emitter) ?? direct('Add')(node, emitter),
   subtract: direct('Sub'),
-  multiply: (node, emitter) => scaledProduct(node, emitter) ?? direct('Mul')(node, emitter),
+  multiply: (node, emitter) => scaledProduct(node, emitter) ?? mean(node, emitter) ?? direct('Mul')(node, emitter),
   divide: direct('Div'),
   maximum: direct('Max'),
   minimum: direct('Min'),
@@ -82,9 +83,11 @@ const lowerRules = {
   select: direct('Where'),
   sum: (node, emitter) => {
     const inner = first(node)
-    const squared = inner.op === 'multiply' && inner.inputs[0] === inner.inputs[1]
-    const [type, x] = squared ? (['ReduceSumSquare', first(inner)] as const) : (['ReduceSum', inner] as const)
-    return emitter.emit(type, [emitter.name(x), emitter.integers(node.attributes.axes)], { keepdims: integer(1) })
+    const root = squareRoot(inner)
+    const type = root === undefined ? 'ReduceSum' : 'ReduceSumSquare'
+    return emitter.emit(type, [emitter.name(root ?? inner), emitter.integers(node.attributes.axes)], {
+      keepdims: integer(1),
+    })
   },
   max: (node, { emit, name, integers: longs }) =>
     emit('ReduceMax', [name(first(node)), longs(node.attributes.axes)], { keepdims: integer(1) }),
@@ -136,14 +139,9 @@ const castCodes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, bool:
 /** Null: ORT has no operator for it, and its expansion is used. */
 const fusedRules = {
   softmax: (node, { emit, name }) => emit('Softmax', [name(first(node))], { axis: integer(-1) }),
-  layerNorm: (node, { emit, name, floats }) => {
-    const width = op.at(node.shape, node.shape.length - 1)
-    const ones = floats(new Float32Array(width).fill(1), [width])
-    const attributes = { axis: integer(-1), epsilon: float(node.attributes.epsilon) }
-    return emit('LayerNormalization', [name(first(node)), ones], attributes)
-  },
-  rmsNorm: (node, { emit, name }) =>
-    emit('RMSNormalization', node.inputs.map(name), { axis: integer(-1), epsilon: float(node.attributes.epsilon) }),
+  layerNorm,
+  rmsNorm,
+  inverseDeviation,
   squaredRelu: null,
   neighbours: null,
   gelu: (node, { emit, name }) =>
@@ -231,6 +229,16 @@ function emptySheet(uses: ReadonlyMap<Value, number>, forCpu: boolean) {
       const shape = emitter.integers([times, ...node.shape])
       return once(`${source} × ${times}`, () => emitter.emit('Expand', [source, shape]))
     },
+    once,
+    further: (name, place, type) => {
+      const at = nodes.findIndex(({ outputs }) => outputs[0] === name)
+      const node = op.at(nodes, at)
+      const outputs = Array.from({ length: Math.max(place + 1, node.outputs.length) }, (_, n) => node.outputs[n] ?? '')
+      const output = `${name}:${place}`
+      nodes[at] = { ...node, type: type ?? node.type, outputs: outputs.with(place, output) }
+      emitted.add(output)
+      return output
+    },
     forCpu,
     uses: usesOf,
     emit: (type, inputs, attributes = {}, domain = '') => {
@@ -302,12 +310,12 @@ function identity(source: string, name: string): OnnxNode {
 }
 
 /**
- * Values written only if somebody asks for their name, since a later rule may take them in: transposes, products, what is
- * scaled by a number, squares.
+ * Values written only if somebody asks for their name, since a later rule may take them in: transposes, products, sums,
+ * squares, what is scaled by a number.
  */
 function absorbable(node: Value): boolean {
-  if (node.op === 'transpose' || node.op === 'matmul') return true
-  return node.op === 'multiply' && (node.inputs[0] === node.inputs[1] || factorOf(node) !== undefined)
+  if (node.op === 'transpose' || node.op === 'matmul' || node.op === 'sum') return true
+  return node.op === 'multiply' && (squareRoot(node) !== undefined || factorOf(node) !== undefined)
 }
 
 function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>): ReadonlyMap<Value, number> {
@@ -342,6 +350,22 @@ function scatterAdd(node: ValueOf<'scatterAdd'>, { emit, name, floats, integers:
   const added = emit('ScatterElements', [zeros, rows, flat], attributes)
   const order = rest.map((_, index) => index + 1)
   return emit('Transpose', [added], { perm: integers([...order.slice(0, axis), 0, ...order.slice(axis)]) })
+}
+
+/** A sum divided by the count of what it added. */
+function mean(node: ValueOf<'multiply'>, { emit, name, integers: longs, uses }: Emitter): string | undefined {
+  const [sum, factor] = [first(node), factorOf(node)]
+  if (sum.op !== 'sum' || factor === undefined || uses(sum) !== 1 || squareRoot(first(sum)) !== undefined)
+    return undefined
+  const { axes } = sum.attributes
+  const count = sizeOf(axes.map((axis) => op.at(first(sum).shape, axis)))
+  if (factor !== 1 / count) return undefined
+  return emit('ReduceMean', [name(first(sum)), longs(axes)], { keepdims: integer(1) })
+}
+
+/** What a value is the square of, if it is one. */
+function squareRoot(node: Value): Value | undefined {
+  return node.op === 'multiply' && node.inputs[0] === node.inputs[1] ? node.inputs[0] : undefined
 }
 
 function outputPadding(node: ValueOf<'convolutionInput'>): number[] {
