@@ -38,18 +38,25 @@ export function selfAttention(name: string, x: Value, { heads, rotary, bias, gai
   })
 }
 
-/** x [B, T, D] looks at context [B, S, E] → [B, T, D]. */
+/** What cross-attention under the same name reads of a context [B, S, E]: keys and contents, each [B, S, width]. */
+export function contextReading(name: string, context: Value, width: number, heads: number): readonly [Value, Value] {
+  return scope(name, () => {
+    const [key, content] = op.split(linear('kv', context, 2 * width, { bias: false }), 2, -1) as [Value, Value]
+    return [headNorm('key', key, heads), content]
+  })
+}
+
+/** x [B, T, D] looks at what was read of a context, keys and contents [B, S, D] → [B, T, D]. */
 export function crossAttention(
   name: string,
   x: Value,
-  context: Value,
+  [key, content]: readonly [Value, Value],
   { heads, bias, gain = 1 }: Omit<AttentionOptions, 'rotary'>,
 ): Value {
   return scope(name, () => {
     const width = op.at(x.shape, 2)
     const query = headNorm('query', linear('q', x, width, { bias: false }), heads)
-    const [key, content] = op.split(linear('kv', context, 2 * width, { bias: false }), 2, -1) as [Value, Value]
-    return linear('out', attention(query, headNorm('key', key, heads), content, heads, bias), width, { gain })
+    return linear('out', attention(query, key, content, heads, bias), width, { gain })
   })
 }
 

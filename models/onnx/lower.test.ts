@@ -193,7 +193,18 @@ const cases = {
   },
   stopGradient: () => op.multiply(op.stopGradient(op.exp(x(2, 3))), 2),
   softmax: unary(softmax),
-  layerNorm: unary((v) => layerNorm(v, 1e-3)),
+  layerNorm: () => {
+    const normal = layerNorm(x(2, 3, 67), 1e-3)
+    return [
+      layerNorm(x(2, 3), 1e-3),
+      layerNorm(x(1, 4, 2, 5), 1e-3),
+      // With a scale and a shift: of its rows, of others, and needed by themselves too.
+      op.add(op.multiply(layerNorm(x(3, 67), 1e-3), y(67)), op.exp(y(67))),
+      op.add(op.multiply(layerNorm(x(3, 5), 1e-3), y(3, 5)), y(5)),
+      op.add(op.multiply(normal, y(67)), op.exp(y(67))),
+      op.sin(normal),
+    ]
+  },
   rmsNorm: () => [rmsNorm(x(2, 5), y(5), 1e-3), rmsNorm(x(2, 3, 67), y(67))],
   inverseDeviation: () => {
     // Alone, and beside the norm of the same rows, before it and after it.

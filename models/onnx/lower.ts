@@ -15,6 +15,7 @@ import {
   type Composite,
   type DType,
   type Graph,
+  type Op,
   type Primitive,
   type Shape,
   sizeOf,
@@ -26,7 +27,7 @@ import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
 import { type Emitter, float, integer, integers } from './emitter.ts'
 import type { OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
-import { inverseDeviation, layerNorm, rmsNorm } from './norms.ts'
+import { affineLayerNorm, inverseDeviation, layerNorm, rmsNorm } from './norms.ts'
 import { factorOf, product, scaledProduct, shiftedProduct } from './products.ts'
 import { type BlocksOperand, parameterStore, type StoredTensor } from './store.ts'
 
@@ -72,7 +73,8 @@ const lowerRules = {
   sigmoid: direct('Sigmoid'),
   abs: direct('Abs'),
   relu: direct('Relu'),
-  add: (node, emitter) => shiftedProduct(node, emitter) ?? direct('Add')(node, emitter),
+  add: (node, emitter) =>
+    shiftedProduct(node, emitter) ?? affineLayerNorm(node, emitter) ?? direct('Add')(node, emitter),
   subtract: direct('Sub'),
   multiply: (node, emitter) => scaledProduct(node, emitter) ?? mean(node, emitter) ?? direct('Mul')(node, emitter),
   divide: direct('Div'),
@@ -309,13 +311,16 @@ function identity(source: string, name: string): OnnxNode {
   return { name: `${name}/Identity`, type: 'Identity', domain: '', inputs: [source], outputs: [name], attributes: {} }
 }
 
+const deferred: ReadonlySet<Op> = new Set(['transpose', 'matmul', 'sum', 'layerNorm'])
+
 /**
  * Values written only if somebody asks for their name, since a later rule may take them in: transposes, products, sums,
- * squares, what is scaled by a number.
+ * norms, squares, what is scaled by a number or behind a norm.
  */
 function absorbable(node: Value): boolean {
-  if (node.op === 'transpose' || node.op === 'matmul' || node.op === 'sum') return true
-  return node.op === 'multiply' && (squareRoot(node) !== undefined || factorOf(node) !== undefined)
+  if (node.op === 'multiply')
+    return squareRoot(node) !== undefined || factorOf(node) !== undefined || node.inputs[0]?.op === 'layerNorm'
+  return deferred.has(node.op)
 }
 
 function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>): ReadonlyMap<Value, number> {

@@ -32,6 +32,18 @@ export function inverseDeviation(node: ValueOf<'inverseDeviation'>, emitter: Emi
   return emitter.further(norm, 1, 'SimplifiedLayerNormalization')
 }
 
+/** A layer norm times a vector [D] plus a vector [D], if the sum is one and nobody else needs its parts. */
+export function affineLayerNorm(node: ValueOf<'add'>, { emit, name, uses }: Emitter): string | undefined {
+  const [scaled, shift] = node.inputs as readonly [Value, Value]
+  if (scaled.op !== 'multiply' || uses(scaled) !== 1) return undefined
+  const [normal, scale] = scaled.inputs as readonly [Value, Value]
+  if (normal.op !== 'layerNorm' || uses(normal) !== 1) return undefined
+  const width = op.at(normal.shape, normal.shape.length - 1)
+  if ([scale, shift].some(({ shape }) => shape.length !== 1 || shape[0] !== width)) return undefined
+  const inputs = [op.at(normal.inputs, 0), scale, shift].map(name)
+  return emit('LayerNormalization', inputs, attributes(normal.attributes.epsilon))
+}
+
 function centredNorm(x: Value, epsilon: number, emitter: Emitter): string {
   const source = emitter.name(x)
   return emitter.once(`layer norm of ${source} with ${epsilon}`, () =>
