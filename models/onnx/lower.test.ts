@@ -414,7 +414,7 @@ for (const backend of backends) {
     })
 
     describe('for the CPU', () => {
-      /** Tall enough for tiles, wide enough for a bias apart; heads scaled on both sides and behind. */
+      /** Tall enough for tiles, large enough for a bias apart, wide behind a transpose; heads scaled on both sides. */
       const graph = graphOfCase(() => {
         const [rows, up] = [x(640, 130), op.swapLast(parameter('up', [210, 130], { kind: 'ones' }))]
         const heads = op.transpose(x(2, 5, 3, 4), [0, 2, 1, 3])
@@ -423,6 +423,7 @@ for (const backend of backends) {
           op.add(op.matmul(rows, y(130, 210)), input('offset', [210])),
           op.matmul(rows, y(130, 7)),
           op.add(op.matmul(op.swapLast(x(130, 640)), y(130, 210)), input('offset2', [210])),
+          op.multiply(op.matmul(op.swapLast(x(90, 5)), y(90, 11)), 0.6),
           op.multiply(op.matmul(heads, op.swapLast(op.multiply(heads, 0.7))), 0.5),
           op.matmul(op.multiply(op.matmul(heads, op.swapLast(heads)), 0.9), heads),
         ]
@@ -431,15 +432,17 @@ for (const backend of backends) {
 
       it('cuts tall products, adds large biases apart and takes factors in, and agrees with the evaluator', async () => {
         const kinds = model.nodes.map(({ type, inputs }) => `${type} ${inputs.length}`)
-        expect(kinds.filter((kind) => kind === 'FusedMatMul 2').length).toBe(5)
+        expect(kinds.filter((kind) => kind === 'FusedMatMul 2').length).toBe(6)
         expect(kinds.filter((kind) => kind === 'Add 2').length).toBe(2)
         expect(kinds).not.toContain('Gemm 3')
         expect(kinds).not.toContain('Mul 2')
         expect(await worstError(backend, graph, model)).toBeLessThan(bound)
       })
 
-      it.each(['alpha', 'transB', 'transA'])('is caught without %s', async (key) => {
-        const nodes = model.nodes.map((node) => (/Gemm|FusedMatMul/.test(node.type) ? without(key)(node) : node))
+      it.each(['alpha', 'transB', 'transA', 'perm'])('is caught without %s', async (key) => {
+        const nodes = model.nodes.map((node) =>
+          /Gemm|FusedMatMul|Transpose/.test(node.type) ? without(key)(node) : node,
+        )
         expect(await worstErrorOrRefusal(backend, graph, { ...model, nodes })).toBeGreaterThan(bound)
       })
     })

@@ -9,12 +9,14 @@
  *   takes one by one. A stack whose right side is one matrix is folded back into a tall product, so that matrix is
  *   repeated once.
  * - Gemm fills its output with the bias on one thread before it starts. A large one takes an Add instead.
- * - A product of a transposed left side copies it once for each 128 columns of the right side.
+ * - A product of a transposed left side lays out both sides anew, the right one for few rows of the result. Where the
+ *   result is wide, its transpose is worked out: the narrow side is then on the right. It is no Gemm, since ORT would undo
+ *   a transpose behind one.
  */
 
 import { sizeOf, type Value, type ValueOf } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { type Emitter, float, integer } from './emitter.ts'
+import { type Emitter, float, integer, integers } from './emitter.ts'
 
 /** What surrounds a product and may be taken into it. */
 interface Surroundings {
@@ -28,6 +30,8 @@ interface Surroundings {
 const tileRows = 320
 /** The kernels' stride over columns and over the inner size. */
 const stride = 128
+/** Columns to a row from which on a result is wide. */
+const wide = 2
 /** Elements of an output from which on a bias is better added by all threads. */
 const largeOutput = 2 ** 17
 
@@ -66,9 +70,10 @@ function withSurroundings(node: ValueOf<'matmul'>, emitter: Emitter, around: Sur
   const [a, b] = sides(node)
   const apart = around.bias !== undefined && forCpu && sizeOf(node.shape) >= largeOutput
   const blocks = b.op === 'transpose' && around.factor === undefined ? overBlocks(a, op.at(b.inputs, 0)) : undefined
-  const tiled = blocks ?? (forCpu ? tiledProduct(node, emitter, around) : undefined)
-  if (tiled === undefined && !apart) return gemm(node, emitter, around)
-  const bare = tiled ?? gemm(node, emitter, { factor: around.factor })
+  const other =
+    blocks ?? (forCpu ? (tiledProduct(node, emitter, around) ?? turnedProduct(node, emitter, around)) : undefined)
+  if (other === undefined && !apart) return gemm(node, emitter, around)
+  const bare = other ?? gemm(node, emitter, { factor: around.factor })
   return around.bias === undefined ? bare : emit('Add', [bare, around.bias])
 }
 
@@ -81,17 +86,31 @@ function gemm(node: ValueOf<'matmul'>, { emit, name }: Emitter, { bias, factor =
 
 /** A tall product as a stack of tiles of its rows, if it is one and its rows divide. */
 function tiledProduct(node: ValueOf<'matmul'>, emitter: Emitter, { factor = 1 }: Surroundings): string | undefined {
-  const { emit, name, integers, repeated } = emitter
+  const { emit, name, integers: longs, repeated } = emitter
   const [[a, transA], [b, transB]] = sides(node).map(untransposed) as [Flagged, Flagged]
   const [rows, columns] = node.shape as [number, number]
   const inner = op.at(op.at(node.inputs, 0).shape, 1)
   const tiles = tilesOf(rows)
   if (transA === 1 || tiles === undefined || (inner <= stride && columns <= stride)) return undefined
   const tile = [tiles / 2, 2, rows / tiles]
-  const stack = emit('Reshape', [name(a), integers([...tile, inner])])
+  const stack = emit('Reshape', [name(a), longs([...tile, inner])])
   const flags = { transB: integer(transB), alpha: float(factor) }
   const products = emit('FusedMatMul', [stack, repeated(b, 2)], flags, 'com.microsoft')
-  return emit('Reshape', [products, integers([rows, columns])])
+  return emit('Reshape', [products, longs([rows, columns])])
+}
+
+/** A wide product of a transposed left side as the transpose of the product of its sides in turn, if it is one. */
+function turnedProduct(
+  node: ValueOf<'matmul'>,
+  { emit, name }: Emitter,
+  { factor = 1 }: Surroundings,
+): string | undefined {
+  const [[a, transA], [b, transB]] = sides(node).map(untransposed) as [Flagged, Flagged]
+  const [rows, columns] = node.shape as [number, number]
+  if (transA === 0 || transB === 1 || columns < wide * rows) return undefined
+  const flags = { transA: integer(1), alpha: float(factor) }
+  const turned = emit('FusedMatMul', [name(b), name(a)], flags, 'com.microsoft')
+  return emit('Transpose', [turned], { perm: integers([1, 0]) })
 }
 
 /** The most tiles of enough rows: an even number, since they lie in pairs. */
