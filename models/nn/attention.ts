@@ -8,7 +8,7 @@
 import { attention, rmsNorm, rope } from '../graph/composites.ts'
 import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { linear } from './linear.ts'
+import { linear, linearParts } from './linear.ts'
 import { scaledRmsNorm } from './norm.ts'
 
 /** Cosines and sines of the rotation angles, each [T, d/2]. */
@@ -30,7 +30,7 @@ export interface AttentionOptions {
 export function selfAttention(name: string, x: Value, { heads, rotary, bias, gain = 1 }: AttentionOptions): Value {
   return scope(name, () => {
     const width = op.at(x.shape, 2)
-    const [query, key, content] = op.split(linear('qkv', x, 3 * width, { bias: false }), 3, -1) as [Value, Value, Value]
+    const [query, key, content] = linearParts('qkv', x, width, 3) as [Value, Value, Value]
     const turn = (part: Value) => (rotary === undefined ? part : rope(part, rotary.cos, rotary.sin, heads))
     const q = turn(headNorm('query', query, heads)) //                                  [B, T, D]
     const k = turn(headNorm('key', key, heads)) //                                      [B, T, D]
@@ -41,7 +41,7 @@ export function selfAttention(name: string, x: Value, { heads, rotary, bias, gai
 /** What cross-attention under the same name reads of a context [B, S, E]: keys and contents, each [B, S, width]. */
 export function contextReading(name: string, context: Value, width: number, heads: number): readonly [Value, Value] {
   return scope(name, () => {
-    const [key, content] = op.split(linear('kv', context, 2 * width, { bias: false }), 2, -1) as [Value, Value]
+    const [key, content] = linearParts('kv', context, width, 2) as [Value, Value]
     return [headNorm('key', key, heads), content]
   })
 }
