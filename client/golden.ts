@@ -8,7 +8,7 @@
 
 import type { Backend, HostTensor, Session } from '../models/pipeline/backend.ts'
 import { type Probe, probeRow } from '../models/pipeline/checkpoint.ts'
-import { compileStep } from '../models/pipeline/compile.ts'
+import { compileWholeStep } from '../models/pipeline/compile.ts'
 import type { Model } from '../models/pipeline/model.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { gaussian } from '../shared/random.ts'
@@ -44,7 +44,7 @@ export async function goldenForward(
 /** The step of one of our own models. */
 export function ownProbe(model: Model): Probe {
   const shape: LatentShape = { channels: model.autoencoder.channels, frames: 1, height: 4, width: 4 }
-  return { source: compileStep(model, 1, shape, goldenTokens), feeds: feedsOf(model, shape) }
+  return { source: compileWholeStep(model, 1, shape, goldenTokens), feeds: feedsOf(model, shape) }
 }
 
 /** @throws GenerationError device_numerics_failed for a failed verdict. */

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { attention, gelu, layerNorm, neighbours, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
+import {
+  attention,
+  gelu,
+  inverseDeviation,
+  layerNorm,
+  neighbours,
+  rmsNorm,
+  rope,
+  softmax,
+  squaredRelu,
+} from '../graph/composites.ts'
 import { evaluateValues } from '../graph/evaluate.ts'
 import type { Composite, ConvolutionAttributes, Op, Primitive, Shape, Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
@@ -198,8 +208,23 @@ const compositeCases = {
     on([[2, 5], [5]], (x, scale) => rmsNorm(x as Value, scale as Value, 1e-3)),
     on([[2, 1, 4], [4]], (x, scale) => rmsNorm(x as Value, scale as Value, 0.5)),
   ],
+  inverseDeviation: [
+    on([[2, 5]], (x) => inverseDeviation(x as Value, 1e-3, true)),
+    on([[2, 1, 4]], (x) => inverseDeviation(x as Value, 0.5, false)),
+  ],
   squaredRelu: unary(squaredRelu, awayFromZero),
-  neighbours: [on([[2, 3, 2, 2]], (x) => neighbours(x as Value)), on([[1, 1, 4, 1]], (x) => neighbours(x as Value))],
+  neighbours: [
+    on([[2, 3, 2, 2]], (x) => neighbours(x as Value)),
+    on([[1, 1, 4, 1]], (x) => neighbours(x as Value)),
+    // As convolutions meet it: through a product, which goes back another way.
+    on(
+      [
+        [2, 3, 4, 2],
+        [18, 3],
+      ],
+      (x, weight) => op.matmul(op.reshape(neighbours(x as Value), [24, 18]), weight as Value),
+    ),
+  ],
   gelu: [...unary((x) => gelu(x, 'tanh')), ...unary((x) => gelu(x, 'none'))],
   rope: [
     on(

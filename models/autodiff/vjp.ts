@@ -6,7 +6,7 @@
  * Rules are themselves graphs, so the gradient can be lowered, evaluated or differentiated again.
  */
 
-import { rope } from '../graph/composites.ts'
+import { inverseDeviation, neighbours, rope } from '../graph/composites.ts'
 import type { Composite, Primitive, RotaryLayout, Shape, Value, ValueOf } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 
@@ -144,15 +144,13 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
     return [op.subtract(weighted, op.multiply(node, op.sum(weighted, [-1])))]
   },
   layerNorm: (node, cotangent) => {
-    const x = first(node)
-    // Not E[x²] − E[x]²: in float32 that cancels where the mean is large, and can even turn negative.
-    const variance = op.mean(op.square(op.subtract(x, op.mean(x, [-1]))), [-1])
+    const root = inverseDeviation(first(node), node.attributes.epsilon, true)
     const inner = op.add(op.multiply(node, op.mean(op.multiply(cotangent, node), [-1])), op.mean(cotangent, [-1]))
-    return [op.multiply(op.subtract(cotangent, inner), inverseRoot(variance, node.attributes.epsilon))]
+    return [op.multiply(op.subtract(cotangent, inner), root)]
   },
   rmsNorm: (node, cotangent) => {
     const [x, scale] = [first(node), second(node)]
-    const root = inverseRoot(op.mean(op.square(x), [-1]), node.attributes.epsilon)
+    const root = inverseDeviation(x, node.attributes.epsilon, false)
     const scaled = op.multiply(x, root)
     const inner = op.multiply(cotangent, scale)
     const along = op.multiply(scaled, op.mean(op.multiply(inner, scaled), [-1]))
@@ -160,12 +158,10 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
   },
   // relu(x) is already zero where the mask would be.
   squaredRelu: (node, cotangent) => [op.multiply(op.multiply(cotangent, 2), op.relu(first(node)))],
-  // A cell gets back what each of its nine neighbours took of it: gathered too, since adding up by index is slow.
   neighbours: (node, cotangent) => {
-    const [count, height, width, channels] = first(node).shape as [number, number, number, number]
-    const taken = op.reshape(cotangent, [count, height * width * 9, channels])
-    const back = op.gather(op.pad(taken, [0, 0, 0], [0, 1, 0]), op.constant(takersOf(height, width)), 1)
-    return [op.reshape(op.sum(op.reshape(back, [count, height * width, 9, channels]), [2]), first(node).shape)]
+    const product = flatProduct(cotangent)
+    const back = product ? gatheredFactor(first(node).shape, ...product) : gatheredBack(first(node).shape, cotangent)
+    return [op.reshape(back, first(node).shape)]
   },
   // A rotation: its transpose turns the other way. The tables' parts cost nothing unless somebody asks for them.
   rope: (node, cotangent) => {
@@ -178,6 +174,35 @@ export const compositeRules: { readonly [K in Composite]?: VjpRule<K> } = {
     const table = (product: Value) => perPair(product, cos.shape, layout)
     return [turned, table(op.multiply(cotangent, x)), table(op.multiply(cotangent, quarter))]
   },
+}
+
+/** The factors of a value that is a product of two matrices, or a reshape of one. */
+function flatProduct(value: Value): readonly [rows: Value, weight: Value] | undefined {
+  const product = value.op === 'reshape' ? first(value) : value
+  if (product.op !== 'matmul' || product.shape.length !== 2) return undefined
+  return [first(product), second(product)]
+}
+
+/**
+ * What cells get back through a product rows [N·H·W, O] · weight [O, 9·C]: gathering and a product over channels commute,
+ * so the rows are gathered, and neither the nine parts nor their sum are written. The taps come in reverse.
+ */
+function gatheredFactor([count, height, width, channels]: Shape, rows: Value, weight: Value): Value {
+  const [cells, out] = rows.shape as [number, number]
+  const taps = op.reshape(weight, [out, 9, channels as number])
+  const reversed = op.gather(taps, op.constant(Int32Array.from({ length: 9 }, (_, n) => 8 - n)), 1)
+  const turned = op.reshape(op.transpose(reversed, [1, 0, 2]), [9 * out, channels as number])
+  const around = neighbours(op.reshape(rows, [count as number, height as number, width as number, out]))
+  return op.matmul(op.reshape(around, [cells, 9 * out]), turned)
+}
+
+/** The same for any cotangent [N, H, W, 9·C]: gathered too, since adding up by index is slow, then summed. */
+function gatheredBack([count, height, width, channels]: Shape, cotangent: Value): Value {
+  const [cells, depth] = [(height as number) * (width as number), channels as number]
+  const taken = op.reshape(cotangent, [count as number, cells * 9, depth])
+  const takers = op.constant(takersOf(height as number, width as number))
+  const back = op.gather(op.pad(taken, [0, 0, 0], [0, 1, 0]), takers, 1)
+  return op.sum(op.reshape(back, [count as number, cells, 9, depth]), [2])
 }
 
 /** For each cell and each of nine turns, which number of H·W·9 took it; the one behind the last where nobody did. */
@@ -204,8 +229,6 @@ function perPair(x: Value, [length, pairs]: Shape, layout: RotaryLayout): Value 
 export type GradientRules = { readonly [K in Primitive]: VjpRule<K> } & { readonly [K in Composite]?: VjpRule<K> }
 
 export const gradientRules: GradientRules = { ...vjpRules, ...compositeRules }
-
-const inverseRoot = (x: Value, epsilon: number): Value => op.reciprocal(op.sqrt(op.add(x, epsilon)))
 
 type Stride = Pick<ValueOf<'convolution'>['attributes'], 'stride' | 'padding'>
 

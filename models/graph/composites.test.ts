@@ -4,6 +4,7 @@ import {
   attention,
   expansion,
   gelu,
+  inverseDeviation,
   isComposite,
   layerNorm,
   neighbours,
@@ -38,6 +39,7 @@ describe('a composite', () => {
       softmax(x(2, 8)),
       layerNorm(x(2, 8)),
       rmsNorm(x(2, 8), op.constant(random(1, 8))),
+      inverseDeviation(x(2, 8), 1e-6, true),
       squaredRelu(x(2, 8)),
       neighbours(x(2, 3, 2, 4)),
       gelu(x(2, 8)),
@@ -83,6 +85,11 @@ describe('a composite', () => {
   it('rms norm divides by the root of the mean square and scales', () => {
     const scale = op.constant([1, -2])
     expectClose(numbers(rmsNorm(x(1, 2), scale, 0.5), { x: [3, 4] }), [3 / Math.sqrt(13), -8 / Math.sqrt(13)])
+  })
+
+  it('the inverse deviation is what a norm multiplies by', () => {
+    expectClose(numbers(inverseDeviation(x(1, 4), 0.5, true), { x: [1, 2, 4, 9] }), [1 / Math.sqrt(9.5 + 0.5)])
+    expectClose(numbers(inverseDeviation(x(1, 2), 0.5, false), { x: [3, 4] }), [1 / Math.sqrt(13)])
   })
 
   it('squared relu squares what is positive', () => {

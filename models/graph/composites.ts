@@ -38,6 +38,12 @@ const expansions = {
     const scaled = op.divide(x, op.sqrt(op.add(op.mean(op.square(x), [-1]), epsilon)))
     return op.multiply(scaled, op.at(inputs, 1))
   },
+  inverseDeviation: (inputs, { epsilon, centred }) => {
+    const x = op.at(inputs, 0)
+    // Not E[x²] − E[x]²: in float32 that cancels where the mean is large, and can even turn negative.
+    const deviation = centred ? op.subtract(x, op.mean(x, [-1])) : x
+    return op.reciprocal(op.sqrt(op.add(op.mean(op.square(deviation), [-1]), epsilon)))
+  },
   squaredRelu: (inputs) => op.square(op.relu(op.at(inputs, 0))),
   neighbours: (inputs) => {
     const x = op.at(inputs, 0)
@@ -73,8 +79,8 @@ const expansions = {
   attention: (inputs, { heads, masked, scale }) => {
     const [query, key, content] = [op.at(inputs, 0), op.at(inputs, 1), op.at(inputs, 2)]
     const width = op.at(query.shape, 2) / heads
-    const q = intoHeads(op.multiply(query, scale ?? 1 / Math.sqrt(width)), heads) //    [B, H, T, d]
-    const logits = op.matmul(q, op.swapLast(intoHeads(key, heads))) //                  [B, H, T, S]
+    const products = op.matmul(intoHeads(query, heads), op.swapLast(intoHeads(key, heads)))
+    const logits = op.multiply(products, scale ?? 1 / Math.sqrt(width)) //              [B, H, T, S]
     const weights = softmax(masked ? op.add(logits, op.at(inputs, 3)) : logits)
     return outOfHeads(op.matmul(weights, intoHeads(content, heads))) //                 [B, T, D]
   },
@@ -108,6 +114,10 @@ export function rmsNorm(x: Value, scale: Value, epsilon = 1e-6): Value {
     throw new RangeError(`${scopeName()}: rmsNorm over [${x.shape}] got a scale [${scale.shape}], takes its last axis`)
   return value('rmsNorm', [x, scale], { epsilon }, x.shape)
 }
+
+/** 1/√(variance + ε) of each row, or of its mean square where not `centred`: [..., D] → [..., 1]. Norms' gradients want it. */
+export const inverseDeviation = (x: Value, epsilon: number, centred: boolean): Value =>
+  value('inverseDeviation', [x], { epsilon, centred }, [...x.shape.slice(0, -1), 1])
 
 /** relu(x)²: as good as GELU in small transformers and far cheaper to differentiate (So et al. 2021, 2109.08668). */
 export const squaredRelu = (x: Value): Value => value('squaredRelu', [x], {}, x.shape)

@@ -93,6 +93,8 @@ export interface CompositeAttributes {
   softmax: Nothing
   layerNorm: { readonly epsilon: number }
   rmsNorm: { readonly epsilon: number }
+  /** What a norm multiplies its rows by: 1/√(mean square + ε), of the row less its mean where `centred`. */
+  inverseDeviation: { readonly epsilon: number; readonly centred: boolean }
   squaredRelu: Nothing
   /** The nine cells around each cell of a plane, zeros beyond its border. */
   neighbours: Nothing

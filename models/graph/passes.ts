@@ -105,7 +105,7 @@ const unary: ReadonlySet<Op> = new Set<Op>(
 const binary: ReadonlySet<Op> = new Set<Op>(
   'add subtract multiply divide maximum minimum less equal'.split(' ') as Op[],
 )
-const rowwise: ReadonlySet<Op> = new Set<Op>(['softmax', 'layerNorm', 'rmsNorm'])
+const rowwise: ReadonlySet<Op> = new Set<Op>(['softmax', 'layerNorm', 'rmsNorm', 'inverseDeviation'])
 
 /** A reshape of its input made a reshape of its output, where that means the same. */
 function sunk(node: Value): Value {
@@ -120,8 +120,10 @@ function beneath(node: Value): Value | undefined {
   const source = a.op === 'reshape' ? op.at(a.inputs, 0) : undefined
   if (unary.has(node.op)) return source && over(node, source.shape, [source])
   if (binary.has(node.op) && b !== undefined) return beneathBoth(node, a, b)
-  const rows = rowwise.has(node.op) && source !== undefined && sameRows(a.shape, source.shape)
-  return rows ? over(node, source.shape, [source, ...node.inputs.slice(1)]) : undefined
+  if (source === undefined || !rowwise.has(node.op) || !sameRows(a.shape, source.shape)) return undefined
+  // A row gives as many numbers as before: itself, or one.
+  const shape = [...source.shape.slice(0, -1), op.at(node.shape, node.shape.length - 1)]
+  return over(node, shape, [source, ...node.inputs.slice(1)])
 }
 
 function beneathBoth(node: Value, a: Value, b: Value): Value | undefined {

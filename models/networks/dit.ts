@@ -16,11 +16,11 @@
 import { gelu, layerNorm, squaredRelu } from '../graph/composites.ts'
 import { scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { crossAttention, type RotaryTables, selfAttention } from '../nn/attention.ts'
+import { contextReading, crossAttention, type RotaryTables, selfAttention } from '../nn/attention.ts'
 import { convolution3x3, foldSpace, unfoldSpace } from '../nn/convolution.ts'
 import { type RotaryShares, rotaryTables } from '../nn/embedding.ts'
 import { feedForward, linear } from '../nn/linear.ts'
-import { gated, modulate } from '../nn/modulation.ts'
+import { gated, moved } from '../nn/modulation.ts'
 
 export interface DitConfig {
   readonly channels: number
@@ -43,51 +43,71 @@ export interface DitConfig {
 
 export interface DitInputs {
   readonly latents: Value //    [B, C, F, H, W]
-  readonly time: Value //       [B, F, featureWidth]  sinusoids of the noise angle
+  readonly time: Value //       [B, G, featureWidth]  sinusoids of the noise angle; G is F, or 1 for all frames alike
   readonly text: Value //       [B, L, textWidth]
   readonly pooled: Value //     [B, textWidth]        mean over the words
   readonly textBias: Value //   [B, 1, 1, L]          0 for a word, very negative for padding
   readonly guidance?: Value //  [B, featureWidth]     sinusoids of the guidance scale
+  /** Where values that do not depend on the latents come from; they are worked out in place when left out. */
+  readonly conditions?: Conditions
 }
 
+/**
+ * Gives what a step is told, once for each place in the network and in their order: `modulation` by time, guidance and the
+ * text's mean, [B, G, 1, ·]; `reading` by the text, [B, L, ·]. A sampler works them out once for many steps.
+ */
+export type Conditions = (kind: ConditionKind, compute: () => readonly Value[]) => readonly Value[]
+export type ConditionKind = 'modulation' | 'reading'
+
+const inPlace: Conditions = (_, compute) => compute()
+
 /** The prediction, [B, C, F, H, W]. Exactly zero at initialisation. */
-export function dit(config: DitConfig, { latents, time, text, pooled, textBias, guidance }: DitInputs): Value {
+export function dit(
+  config: DitConfig,
+  { latents, time, text, pooled, textBias, guidance, conditions = inPlace }: DitInputs,
+): Value {
   const { width, patch, local, channels } = config
   const [, , frames, height, columns] = latents.shape as [number, number, number, number, number]
   if (height % patch !== 0 || columns % patch !== 0)
     throw new RangeError(`dit: latents of ${height}×${columns}, allowed are multiples of the patch ${patch}`)
   const grid = { frames, height: height / patch, width: columns / patch }
   const rotary = rotaryTables(grid, config.rotaryShares, config.rotaryBase)
-  const condition = conditioning(config, time, pooled, guidance) //                     [B, F, D]
+  const modulation = modulations(conditioning(config, time, pooled, guidance), conditions)
+  const context = { text, textBias, rotary, modulation, conditions }
+  const blocks = { frames, modulation }
 
   const near = scope('before', () =>
-    cellBlocks(config, convolution3x3('in', intoCells(latents), local.width), condition, local.before),
+    cellBlocks(config, convolution3x3('in', intoCells(latents), local.width), blocks, local.before),
   ) //                                                                                  [B·F, H, W, E]
   let hidden = linear('patch', intoTokens(near, frames, patch), width) //               [B, T, D]
   for (let index = 0; index < config.depth; index++) {
-    hidden = scope(`layers.${index}`, () => layer(config, hidden, condition, { text, textBias, rotary }))
+    hidden = scope(`layers.${index}`, () => layer(config, hidden, context))
   }
-  const [shift, scale] = modulation('final', condition, width, 2) as [Value, Value] //  [B, F, 1, D]
-  const told = linear('unpatch', modulate(layerNorm(hidden), shift, scale), patch * patch * local.width)
+  const [shift, factor] = modulation('final', width, 2) as [Value, Value] //            [B, G, 1, D]
+  const told = linear('unpatch', moved(layerNorm(hidden), factor, shift), patch * patch * local.width)
   const far = op.add(near, outOfTokens(told, near.shape, patch)) //                     [B·F, H, W, E]
-  const cells = scope('after', () => cellBlocks(config, far, condition, local.after))
+  const cells = scope('after', () => cellBlocks(config, far, blocks, local.after))
   return scope('end', () => {
-    const [shift, scale] = modulation('final', condition, local.width, 2) as [Value, Value]
-    const rows = modulate(layerNorm(asRows(cells, frames)), shift, scale) //            [B, F·H·W, E]
+    const [shift, factor] = modulation('final', local.width, 2) as [Value, Value]
+    const rows = moved(layerNorm(asRows(cells, frames)), factor, shift) //            [B, F·H·W, E]
     return outOfCells(linear('out', rows, channels, { gain: 0 }), latents.shape)
   })
 }
 
-/** Residual blocks over cells [B·F, H, W, E], modulated frame by frame, silent at the start. */
-function cellBlocks({ local, activation }: DitConfig, cells: Value, condition: Value, count: number): Value {
+/** Residual blocks over cells [B·F, H, W, E], modulated by clip or by frame, silent at the start. */
+function cellBlocks(
+  { local, activation }: DitConfig,
+  cells: Value,
+  { frames, modulation }: { readonly frames: number; readonly modulation: Modulation },
+  count: number,
+): Value {
   const act = activations[activation]
-  const frames = op.at(condition.shape, 1)
   let hidden = cells
   for (let index = 0; index < count; index++) {
     hidden = scope(`local.${index}`, () => {
-      const [shift, scale, gate] = modulation('modulation', condition, local.width, 3) as [Value, Value, Value]
+      const [shift, factor, gate] = modulation('modulation', local.width, 3) as [Value, Value, Value]
       const rows = asRows(hidden, frames)
-      const calm = op.reshape(modulate(layerNorm(rows), shift, scale), cells.shape)
+      const calm = op.reshape(moved(layerNorm(rows), factor, shift), cells.shape)
       const mixed = linear('mix', act(convolution3x3('conv', calm, local.width)), local.width)
       return op.reshape(gated(rows, gate, asRows(mixed, frames)), cells.shape)
     })
@@ -98,45 +118,55 @@ function cellBlocks({ local, activation }: DitConfig, cells: Value, condition: V
 const activations = { gelu, squaredRelu } as const
 
 /** One transformer layer: attend, read the text, think. */
-function layer(config: DitConfig, x: Value, condition: Value, { text, textBias, rotary }: LayerContext): Value {
+function layer(config: DitConfig, x: Value, context: LayerContext): Value {
   const { width, heads } = config
-  const [b1, s1, g1, b2, s2, g2] = modulation('modulation', condition, width, 6) as Six // [B, F, 1, D]
-  const attended = selfAttention('attention', modulate(layerNorm(x), b1, s1), { heads, rotary })
+  const { text, textBias, rotary, modulation, conditions } = context
+  const [b1, f1, g1, b2, f2, g2] = modulation('modulation', width, 6) as Six //         [B, G, 1, D]
+  const attended = selfAttention('attention', moved(layerNorm(x), f1, b1), { heads, rotary })
   const seen = gated(x, g1, attended) //                                                [B, T, D]
-  const read = crossAttention('text', layerNorm(seen), text, { heads, bias: textBias, gain: 0 })
-  const told = op.add(seen, read) //                                                    [B, T, D]
-  return gated(
-    told,
-    g2,
-    feedForward('mlp', modulate(layerNorm(told), b2, s2), 4 * width, width, activations[config.activation]),
-  )
+  const told = conditions('reading', () => contextReading('text', text, width, heads)) as [Value, Value]
+  const read = crossAttention('text', layerNorm(seen), told, { heads, bias: textBias, gain: 0 })
+  const aware = op.add(seen, read) //                                                   [B, T, D]
+  const calm = moved(layerNorm(aware), f2, b2)
+  return gated(aware, g2, feedForward('mlp', calm, 4 * width, width, activations[config.activation]))
 }
 
 interface LayerContext {
   readonly text: Value
   readonly textBias: Value
   readonly rotary: RotaryTables
+  readonly modulation: Modulation
+  readonly conditions: Conditions
 }
 
 type Six = [Value, Value, Value, Value, Value, Value]
 
-/** What every layer is modulated by: the frame's time, the mean of the text and, for a student, the guidance scale. */
+/** What every layer is modulated by, [B, G, D]: the time, the mean of the text and, for a student, the guidance scale. */
 function conditioning(config: DitConfig, time: Value, pooled: Value, guidance: Value | undefined): Value {
   const { width } = config
   const [batch] = time.shape as [number]
   const perClip = (x: Value) => op.reshape(x, [batch, 1, width])
-  const level = feedForward('time', time, width, width, op.silu) //                     [B, F, D]
+  const level = feedForward('time', time, width, width, op.silu) //                     [B, G, D]
   const told = op.add(level, perClip(linear('pooled', pooled, width)))
   if (!config.guided) return told
   if (guidance === undefined) throw new TypeError('dit: this network takes a guidance input; feed it its sinusoids')
   return op.add(told, perClip(feedForward('guidance', guidance, width, width, op.silu, 0)))
 }
 
-/** `parts` vectors per frame from the conditioning, zero at initialisation; each [B, F, 1, D]. */
-function modulation(name: string, condition: Value, width: number, parts: number): Value[] {
-  const [batch, frames] = condition.shape as [number, number]
-  const all = linear(name, op.silu(condition), parts * width, { gain: 0 })
-  return op.split(op.reshape(all, [batch, frames, 1, parts * width]), parts, -1)
+/**
+ * Vectors per clip or frame under a name, each [B, G, 1, D]: shift, factor, gate and so on in turn. At initialisation
+ * factors are one and the rest is zero.
+ */
+type Modulation = (name: string, width: number, parts: number) => readonly Value[]
+
+function modulations(condition: Value, conditions: Conditions): Modulation {
+  const [batch, groups] = condition.shape as [number, number]
+  return (name, width, parts) =>
+    conditions('modulation', () => {
+      const all = linear(name, op.silu(condition), parts * width, { gain: 0 })
+      const vectors = op.split(op.reshape(all, [batch, groups, 1, parts * width]), parts, -1)
+      return vectors.map((vector, part) => (part % 3 === 1 ? op.add(vector, 1) : vector))
+    })
 }
 
 /** [B, C, F, H, W] → [B·F, H, W, C]. */

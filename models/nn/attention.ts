@@ -8,7 +8,7 @@
 import { attention, rmsNorm, rope } from '../graph/composites.ts'
 import { parameter, scope, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
-import { linear } from './linear.ts'
+import { linear, linearParts } from './linear.ts'
 import { scaledRmsNorm } from './norm.ts'
 
 /** Cosines and sines of the rotation angles, each [T, d/2]. */
@@ -30,7 +30,7 @@ export interface AttentionOptions {
 export function selfAttention(name: string, x: Value, { heads, rotary, bias, gain = 1 }: AttentionOptions): Value {
   return scope(name, () => {
     const width = op.at(x.shape, 2)
-    const [query, key, content] = op.split(linear('qkv', x, 3 * width, { bias: false }), 3, -1) as [Value, Value, Value]
+    const [query, key, content] = linearParts('qkv', x, width, 3) as [Value, Value, Value]
     const turn = (part: Value) => (rotary === undefined ? part : rope(part, rotary.cos, rotary.sin, heads))
     const q = turn(headNorm('query', query, heads)) //                                  [B, T, D]
     const k = turn(headNorm('key', key, heads)) //                                      [B, T, D]
@@ -38,18 +38,25 @@ export function selfAttention(name: string, x: Value, { heads, rotary, bias, gai
   })
 }
 
-/** x [B, T, D] looks at context [B, S, E] → [B, T, D]. */
+/** What cross-attention under the same name reads of a context [B, S, E]: keys and contents, each [B, S, width]. */
+export function contextReading(name: string, context: Value, width: number, heads: number): readonly [Value, Value] {
+  return scope(name, () => {
+    const [key, content] = linearParts('kv', context, width, 2) as [Value, Value]
+    return [headNorm('key', key, heads), content]
+  })
+}
+
+/** x [B, T, D] looks at what was read of a context, keys and contents [B, S, D] → [B, T, D]. */
 export function crossAttention(
   name: string,
   x: Value,
-  context: Value,
+  [key, content]: readonly [Value, Value],
   { heads, bias, gain = 1 }: Omit<AttentionOptions, 'rotary'>,
 ): Value {
   return scope(name, () => {
     const width = op.at(x.shape, 2)
     const query = headNorm('query', linear('q', x, width, { bias: false }), heads)
-    const [key, content] = op.split(linear('kv', context, 2 * width, { bias: false }), 2, -1) as [Value, Value]
-    return linear('out', attention(query, headNorm('key', key, heads), content, heads, bias), width, { gain })
+    return linear('out', attention(query, key, content, heads, bias), width, { gain })
   })
 }
 

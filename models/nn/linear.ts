@@ -27,6 +27,19 @@ export function linear(name: string, x: Value, out: number, { bias = true, gain 
   })
 }
 
+/**
+ * A linear map without bias whose outputs are wanted in equal parts: x [..., in] → parts × [..., out], one parameter `weight`
+ * [parts·out, in]. Each part is a product by itself, so none has to be cut out of rows, nor put back into them.
+ */
+export function linearParts(name: string, x: Value, out: number, parts: number): Value[] {
+  return scope(name, () => {
+    const [lead, width] = [x.shape.slice(0, -1), op.at(x.shape, x.shape.length - 1)]
+    const rows = op.reshape(x, [sizeOf(lead), width])
+    const weight = parameter('weight', [parts * out, width], { kind: 'normal', scale: 1 / Math.sqrt(width) })
+    return op.split(weight, parts, 0).map((part) => op.reshape(op.matmul(rows, op.swapLast(part)), [...lead, out]))
+  })
+}
+
 /** Two linear maps around an activation, named by the caller: x [..., D] → [..., out]. */
 export function perceptron(
   [up, down]: readonly [string, string],

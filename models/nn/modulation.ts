@@ -8,17 +8,20 @@
  *   B batch · T tokens · G groups of T/G tokens each · D width
  */
 
-import { parameter, type Shape, type Value } from '../graph/graph.ts'
+import { parameter, type Shape, sizeOf, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 
 /** x·(1 + scale) + shift, group by group. x [B, T, D], shift and scale [B, G, 1, D]. */
-export function modulate(x: Value, shift: Value, scale: Value): Value {
-  return op.reshape(op.add(op.multiply(byGroup(x, shift), op.add(scale, 1)), shift), x.shape)
+export const modulate = (x: Value, shift: Value, scale: Value): Value => moved(x, op.add(scale, 1), shift)
+
+/** x·factor + shift, group by group. x [B, T, D], factor and shift [B, G, 1, D]. */
+export function moved(x: Value, factor: Value, shift: Value): Value {
+  return op.reshape(op.add(op.multiply(...byGroup(x, factor)), single(shift)), x.shape)
 }
 
 /** x + gate·branch, group by group. x and branch [B, T, D], gate [B, G, 1, D]. */
 export function gated(x: Value, gate: Value, branch: Value): Value {
-  return op.add(x, op.reshape(op.multiply(byGroup(branch, gate), gate), x.shape))
+  return op.add(x, op.reshape(op.multiply(...byGroup(branch, gate)), x.shape))
 }
 
 /**
@@ -59,7 +62,15 @@ export function modulatedLayer(
   return gated(told, gate2, think(modulate(norm(told), shift2, scale2)))
 }
 
-function byGroup(x: Value, vector: Value): Value {
+/** Both so that they broadcast: tokens in groups, or as they are where one vector serves all of them. */
+function byGroup(x: Value, vector: Value): readonly [Value, Value] {
   const [batch, groups, , width] = vector.shape as [number, number, number, number]
-  return op.reshape(x, [batch, groups, op.at(x.shape, 1) / groups, width])
+  if (batch * groups === 1) return [x, single(vector)]
+  return [op.reshape(x, [batch, groups, op.at(x.shape, 1) / groups, width]), vector]
+}
+
+/** A vector that serves all tokens as [D], which the operator of a norm takes in; another as it is. */
+function single(vector: Value): Value {
+  const width = op.at(vector.shape, 3)
+  return sizeOf(vector.shape) === width ? op.reshape(vector, [width]) : vector
 }

@@ -27,8 +27,12 @@ export function nodeBackend({ threads = 0, provider = 'cpu', optimization = 'all
           intraOpNumThreads: threads,
           graphOptimizationLevel: optimization,
           logSeverityLevel: 3,
-          // A softmax or a gradient that fades into denormals costs ten times its product otherwise.
-          extra: { session: { set_denormal_as_zero: '1' } },
+          // A softmax or a gradient that fades into denormals costs ten times its product otherwise. The fusion of a sum
+          // and a norm is left out because its kernel takes ten times as long as the two.
+          extra: {
+            session: { set_denormal_as_zero: '1' },
+            optimization: { disable_specified_optimizers: 'SkipLayerNormFusion' },
+          },
           externalData: Object.entries(weights).map(([path, data]) => ({ path, data })),
         }),
       ),

@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
 import { gradient } from '../autodiff/gradient.ts'
-import { attention, gelu, layerNorm, neighbours, rmsNorm, rope, softmax, squaredRelu } from '../graph/composites.ts'
+import {
+  attention,
+  gelu,
+  inverseDeviation,
+  layerNorm,
+  neighbours,
+  rmsNorm,
+  rope,
+  softmax,
+  squaredRelu,
+} from '../graph/composites.ts'
 import { evaluate } from '../graph/evaluate.ts'
 import {
   type Composite,
@@ -121,7 +131,14 @@ const cases = {
     op.select(op.less(x(), 0), y(2, 2), 1),
     op.select(op.less(x(2, 2), 0), 1, y(2, 2)),
   ],
-  sum: () => [op.sum(x(2, 3, 4)), op.sum(x(2, 3, 4), [1]), op.sum(op.square(x(2, 3, 4)), [0, 2])],
+  sum: () => [
+    op.sum(x(2, 3, 4)),
+    op.sum(x(2, 3, 4), [1]),
+    op.sum(op.square(x(2, 3, 4)), [0, 2]),
+    op.mean(x(2, 3, 4), [0, 2]),
+    op.mean(op.square(x(2, 3, 4)), [1]),
+    op.multiply(op.sum(x(2, 3, 4), [1]), 0.25),
+  ],
   max: () => [op.max(x(2, 3, 4)), op.max(x(2, 3, 4), [1]), op.max(x(2, 3, 4), [0, -1])],
   reshape: () => [op.reshape(op.exp(x(2, 6)), [3, 1, 4]), op.reshape(op.exp(x(1, 1)), [])],
   transpose: () => [
@@ -176,8 +193,30 @@ const cases = {
   },
   stopGradient: () => op.multiply(op.stopGradient(op.exp(x(2, 3))), 2),
   softmax: unary(softmax),
-  layerNorm: unary((v) => layerNorm(v, 1e-3)),
+  layerNorm: () => {
+    const normal = layerNorm(x(2, 3, 67), 1e-3)
+    return [
+      layerNorm(x(2, 3), 1e-3),
+      layerNorm(x(1, 4, 2, 5), 1e-3),
+      // With a scale and a shift: of its rows, of others, and needed by themselves too.
+      op.add(op.multiply(layerNorm(x(3, 67), 1e-3), y(67)), op.exp(y(67))),
+      op.add(op.multiply(layerNorm(x(3, 5), 1e-3), y(3, 5)), y(5)),
+      op.add(op.multiply(normal, y(67)), op.exp(y(67))),
+      op.sin(normal),
+    ]
+  },
   rmsNorm: () => [rmsNorm(x(2, 5), y(5), 1e-3), rmsNorm(x(2, 3, 67), y(67))],
+  inverseDeviation: () => {
+    // Alone, and beside the norm of the same rows, before it and after it.
+    const [rows, moved] = [x(2, 5), op.sin(x(2, 3, 67))]
+    return [
+      inverseDeviation(rows, 1e-3, true),
+      inverseDeviation(rows, 1e-3, false),
+      op.multiply(inverseDeviation(moved, 1e-3, false), rmsNorm(moved, y(67), 1e-3)),
+      op.multiply(layerNorm(moved, 1e-3), inverseDeviation(moved, 1e-3, true)),
+      inverseDeviation(moved, 0.5, true),
+    ]
+  },
   squaredRelu: unary(squaredRelu),
   neighbours: () => [neighbours(x(2, 3, 4, 5)), neighbours(x(1, 1, 1, 7))],
   gelu: unary((v) => op.add(gelu(v, 'tanh'), gelu(v, 'none'))),
@@ -237,6 +276,8 @@ function feedsOf(graph: Graph): Record<string, HostTensor> {
   )
 }
 
+const largest = (numbers: Float64Array) => numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 0)
+
 /** The largest difference from the evaluator, relative to the largest number of the output. */
 async function worstError(backend: Backend, graph: Graph, model: OnnxModel, feeds = feedsOf(graph)): Promise<number> {
   const numbers = Object.fromEntries(Object.entries(feeds).map(([name, { data }]) => [name, data]))
@@ -247,8 +288,8 @@ async function worstError(backend: Backend, graph: Graph, model: OnnxModel, feed
   )
   const errors = Object.entries(expected).map(([name, { data, shape }]) => {
     expect(outputs[name]?.shape).toEqual(shape)
-    const scale = Math.max(1e-3, ...data.map(Math.abs))
-    return Math.max(...data.map((value, index) => Math.abs(value - (outputs[name]?.data[index] ?? Number.NaN)))) / scale
+    const differences = data.map((value, index) => value - (outputs[name]?.data[index] ?? Number.NaN))
+    return largest(differences) / Math.max(1e-3, largest(data))
   })
   return Math.max(...errors)
 }
@@ -311,9 +352,14 @@ const mistakes: Readonly<Record<string, { readonly of: Op; readonly by: (node: O
   Transpose: { of: 'transpose', by: without('perm') },
   Concat: { of: 'concatenate', by: swapped },
   Gather: { of: 'gather', by: without('axis') },
+  ReduceMean: { of: 'sum', by: (node) => ({ ...node, type: 'ReduceSum' }) },
   ReduceSumSquare: { of: 'sum', by: (node) => ({ ...node, type: 'ReduceSum' }) },
   Softmax: { of: 'softmax', by: withAttribute('axis', { kind: 'integer', value: 0 }) },
   LayerNormalization: { of: 'layerNorm', by: without('epsilon') },
+  SimplifiedLayerNormalization: {
+    of: 'inverseDeviation',
+    by: (node) => ({ ...node, type: 'LayerNormalization', outputs: node.outputs.toSpliced(1, 0, '') }),
+  },
   RMSNormalization: { of: 'rmsNorm', by: withAttribute('epsilon', { kind: 'float', value: 0.1 }) },
   Gelu: { of: 'gelu', by: withAttribute('approximate', { kind: 'text', value: 'none' }) },
   RotaryEmbedding: { of: 'rope', by: withAttribute('interleaved', { kind: 'integer', value: 1 }) },
@@ -358,12 +404,47 @@ for (const backend of backends) {
 
     it('of a gradient lays heads out once where products take transposes as flags', async () => {
       const graph = trainingGraph()
-      const [plain, flagged] = [false, true].map((transposeFlags) =>
-        lower(graph, { fuse: fuseForTraining, transposeFlags }),
-      ) as [OnnxModel, OnnxModel]
+      const [plain, flagged] = [false, true].map((forCpu) => lower(graph, { fuse: fuseForTraining, forCpu })) as [
+        OnnxModel,
+        OnnxModel,
+      ]
       const transposes = ({ nodes }: OnnxModel) => nodes.filter(({ type }) => type === 'Transpose').length
       expect(transposes(flagged)).toBeLessThan(transposes(plain))
       expect(await worstError(backend, graph, flagged)).toBeLessThan(bound)
+    })
+
+    describe('for the CPU', () => {
+      /** Tall enough for tiles, large enough for a bias apart, wide behind a transpose; heads scaled on both sides. */
+      const graph = graphOfCase(() => {
+        const [rows, up] = [x(640, 130), op.swapLast(parameter('up', [210, 130], { kind: 'ones' }))]
+        const heads = op.transpose(x(2, 5, 3, 4), [0, 2, 1, 3])
+        return [
+          op.multiply(op.matmul(rows, up), 0.3),
+          op.add(op.matmul(rows, y(130, 210)), input('offset', [210])),
+          op.matmul(rows, y(130, 7)),
+          op.add(op.matmul(op.swapLast(x(130, 640)), y(130, 210)), input('offset2', [210])),
+          op.multiply(op.matmul(op.swapLast(x(90, 5)), y(90, 11)), 0.6),
+          op.multiply(op.matmul(heads, op.swapLast(op.multiply(heads, 0.7))), 0.5),
+          op.matmul(op.multiply(op.matmul(heads, op.swapLast(heads)), 0.9), heads),
+        ]
+      })
+      const model = lower(graph, { forCpu: true })
+
+      it('cuts tall products, adds large biases apart and takes factors in, and agrees with the evaluator', async () => {
+        const kinds = model.nodes.map(({ type, inputs }) => `${type} ${inputs.length}`)
+        expect(kinds.filter((kind) => kind === 'FusedMatMul 2').length).toBe(6)
+        expect(kinds.filter((kind) => kind === 'Add 2').length).toBe(2)
+        expect(kinds).not.toContain('Gemm 3')
+        expect(kinds).not.toContain('Mul 2')
+        expect(await worstError(backend, graph, model)).toBeLessThan(bound)
+      })
+
+      it.each(['alpha', 'transB', 'transA', 'perm'])('is caught without %s', async (key) => {
+        const nodes = model.nodes.map((node) =>
+          /Gemm|FusedMatMul|Transpose/.test(node.type) ? without(key)(node) : node,
+        )
+        expect(await worstErrorOrRefusal(backend, graph, { ...model, nodes })).toBeGreaterThan(bound)
+      })
     })
 
     it('of the gradient of layer norm holds in float32 for rows far from zero, and for rows of one number', async () => {

@@ -5,8 +5,8 @@
  * initializers that point into weight files as they are (external data), or inputs when training feeds them. Knows no
  * protobuf (encode.ts) and no runtime.
  *
- * Three forms are recognised where ORT has an operator that saves a pass over memory: a rank-2 product is a Gemm with
- * its transposes and bias taken in, and a sum of squares is ReduceSumSquare.
+ * Forms are recognised where ORT has an operator that saves a pass over memory: products (products.ts), and a sum of
+ * squares, which is ReduceSumSquare.
  */
 
 import { compositeRules } from '../autodiff/vjp.ts'
@@ -15,6 +15,7 @@ import {
   type Composite,
   type DType,
   type Graph,
+  type Op,
   type Primitive,
   type Shape,
   sizeOf,
@@ -24,7 +25,10 @@ import {
 } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { rewrite } from '../graph/passes.ts'
-import type { OnnxAttribute, OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
+import { type Emitter, float, integer, integers } from './emitter.ts'
+import type { OnnxDType, OnnxInitializer, OnnxModel, OnnxNode } from './encode.ts'
+import { affineLayerNorm, inverseDeviation, layerNorm, rmsNorm } from './norms.ts'
+import { factorOf, product, scaledProduct, shiftedProduct } from './products.ts'
 import { type BlocksOperand, parameterStore, type StoredTensor } from './store.ts'
 
 export interface LowerOptions {
@@ -32,43 +36,15 @@ export interface LowerOptions {
   readonly stored?: (name: string, shape: Shape) => StoredTensor
   /** Which composites become fused operators; the rest are written out. */
   readonly fuse?: (composite: Composite) => boolean
-  /** Whether batched products take transposes as flags: an operator that only the CPU provider is sure to have. */
-  readonly transposeFlags?: boolean
+  /** Whether the CPU provider alone will run it: products then take the forms that it is fast at (products.ts). */
+  readonly forCpu?: boolean
 }
 
-/** Keeps whole what the gradient keeps whole, so forward and backward share their intermediates. */
+/** Keeps whole what the gradient keeps whole or made itself, so forward and backward share their intermediates. */
 export const fuseForTraining = (composite: Composite): boolean =>
-  compositeRules[composite] !== undefined && fusedRules[composite] !== null
-
-interface Emitter {
-  /** The ONNX name of a value. */
-  readonly name: (node: Value) => string
-  /** The product of rows [M, in] with a weight that is stored in blocks, if the value is one such weight. */
-  readonly overBlocks: (rows: Value, weight: Value) => string | undefined
-  /** The ONNX name of a value's transpose, written once. */
-  readonly transposed: (node: Value, permutation: readonly number[]) => string
-  readonly transposeFlags: boolean
-  /** How often a value is used. */
-  readonly uses: (node: Value) => number
-  /** Appends an operator and returns its output's name. */
-  readonly emit: (
-    type: string,
-    inputs: readonly string[],
-    attributes?: OnnxNode['attributes'],
-    domain?: OnnxNode['domain'],
-  ) => string
-  /** An int64 constant; a list when no shape is given. */
-  readonly integers: (values: readonly number[], shape?: Shape) => string
-  readonly floats: (data: ArrayLike<number>, shape: Shape) => string
-  /** A constant of a graph's own dtypes other than float32. */
-  readonly whole: (data: ArrayLike<number>, shape: Shape, dtype: 'int32' | 'bool') => string
-}
+  (compositeRules[composite] !== undefined || composite === 'inverseDeviation') && fusedRules[composite] !== null
 
 type LowerRule<K extends Primitive | Composite> = (node: ValueOf<K>, emitter: Emitter) => string
-
-const integer = (value: number): OnnxAttribute => ({ kind: 'integer', value })
-const integers = (value: readonly number[]): OnnxAttribute => ({ kind: 'integers', value })
-const float = (value: number): OnnxAttribute => ({ kind: 'float', value })
 
 const direct =
   (type: string) =>
@@ -97,9 +73,10 @@ const lowerRules = {
   sigmoid: direct('Sigmoid'),
   abs: direct('Abs'),
   relu: direct('Relu'),
-  add: (node, emitter) => gemmWithBias(node, emitter) ?? direct('Add')(node, emitter),
+  add: (node, emitter) =>
+    shiftedProduct(node, emitter) ?? affineLayerNorm(node, emitter) ?? direct('Add')(node, emitter),
   subtract: direct('Sub'),
-  multiply: direct('Mul'),
+  multiply: (node, emitter) => scaledProduct(node, emitter) ?? mean(node, emitter) ?? direct('Mul')(node, emitter),
   divide: direct('Div'),
   maximum: direct('Max'),
   minimum: direct('Min'),
@@ -108,9 +85,11 @@ const lowerRules = {
   select: direct('Where'),
   sum: (node, emitter) => {
     const inner = first(node)
-    const squared = inner.op === 'multiply' && inner.inputs[0] === inner.inputs[1]
-    const [type, x] = squared ? (['ReduceSumSquare', first(inner)] as const) : (['ReduceSum', inner] as const)
-    return emitter.emit(type, [emitter.name(x), emitter.integers(node.attributes.axes)], { keepdims: integer(1) })
+    const root = squareRoot(inner)
+    const type = root === undefined ? 'ReduceSum' : 'ReduceSumSquare'
+    return emitter.emit(type, [emitter.name(root ?? inner), emitter.integers(node.attributes.axes)], {
+      keepdims: integer(1),
+    })
   },
   max: (node, { emit, name, integers: longs }) =>
     emit('ReduceMax', [name(first(node)), longs(node.attributes.axes)], { keepdims: integer(1) }),
@@ -131,7 +110,7 @@ const lowerRules = {
   gather: (node, { emit, name }) =>
     emit('Gather', [name(first(node)), name(second(node))], { axis: integer(node.attributes.axis) }),
   scatterAdd: (node, emitter) => scatterAdd(node, emitter),
-  matmul: (node, emitter) => (node.shape.length === 2 ? gemm(node, emitter) : batchedProduct(node, emitter)),
+  matmul: (node, emitter) => product(node, emitter),
   convolution: (node, { emit, name }) =>
     emit('Conv', node.inputs.map(name), {
       strides: integers(node.attributes.stride),
@@ -162,14 +141,9 @@ const castCodes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, bool:
 /** Null: ORT has no operator for it, and its expansion is used. */
 const fusedRules = {
   softmax: (node, { emit, name }) => emit('Softmax', [name(first(node))], { axis: integer(-1) }),
-  layerNorm: (node, { emit, name, floats }) => {
-    const width = op.at(node.shape, node.shape.length - 1)
-    const ones = floats(new Float32Array(width).fill(1), [width])
-    const attributes = { axis: integer(-1), epsilon: float(node.attributes.epsilon) }
-    return emit('LayerNormalization', [name(first(node)), ones], attributes)
-  },
-  rmsNorm: (node, { emit, name }) =>
-    emit('RMSNormalization', node.inputs.map(name), { axis: integer(-1), epsilon: float(node.attributes.epsilon) }),
+  layerNorm,
+  rmsNorm,
+  inverseDeviation,
   squaredRelu: null,
   neighbours: null,
   gelu: (node, { emit, name }) =>
@@ -199,15 +173,12 @@ const fusedRules = {
 } as const satisfies { readonly [K in Composite]: LowerRule<K> | null }
 
 /** The graph as an ONNX model. Inputs, parameters (when fed) and outputs keep their names. */
-export function lower(
-  graph: Graph,
-  { stored, fuse = () => true, transposeFlags = false }: LowerOptions = {},
-): OnnxModel {
+export function lower(graph: Graph, { stored, fuse = () => true, forCpu = false }: LowerOptions = {}): OnnxModel {
   const { inputs, parameters, outputs } = rewrite(graph, {
     expand: (composite) => !fuse(composite) || fusedRules[composite] === null,
   })
   const order = topologicalOrder([...outputs.values()])
-  const sheet = emptySheet(useCounts(order, outputs), transposeFlags)
+  const sheet = emptySheet(useCounts(order, outputs), forCpu)
   for (const parameter of parameters) if (stored !== undefined) sheet.store(parameter, stored)
   for (const node of order) if (!sheet.absorbed(node)) sheet.write(node)
   for (const [name, node] of outputs) sheet.alias(name, node)
@@ -220,7 +191,7 @@ export function lower(
 }
 
 /** The growing list of nodes and initializers, and the emitter that rules write through. */
-function emptySheet(uses: ReadonlyMap<Value, number>, transposeFlags: boolean) {
+function emptySheet(uses: ReadonlyMap<Value, number>, forCpu: boolean) {
   const nodes: OnnxNode[] = []
   const initializers = new Map<string, OnnxInitializer>()
   const names = new Map<Value, string>()
@@ -232,7 +203,12 @@ function emptySheet(uses: ReadonlyMap<Value, number>, transposeFlags: boolean) {
   }
   const store = parameterStore(initializers, nodes)
   const blocks = new Map<Value, BlocksOperand>()
-  const transposes = new Map<string, string>()
+  const moved = new Map<string, string>()
+  const once = (key: string, write: () => string): string => {
+    const known = moved.get(key) ?? write()
+    moved.set(key, known)
+    return known
+  }
   const emitted = new Set<string>()
   const renamed = new Map<string, string>()
   const copies: (readonly [source: string, name: string])[] = []
@@ -246,12 +222,26 @@ function emptySheet(uses: ReadonlyMap<Value, number>, transposeFlags: boolean) {
     transposed: (node, permutation) => {
       const source = emitter.name(node)
       if (permutation.every((axis, index) => axis === index)) return source
-      const key = `${source} ${permutation}`
-      const known = transposes.get(key) ?? emitter.emit('Transpose', [source], { perm: integers(permutation) })
-      transposes.set(key, known)
-      return known
+      return once(`${source} ${permutation}`, () =>
+        emitter.emit('Transpose', [source], { perm: integers(permutation) }),
+      )
     },
-    transposeFlags,
+    repeated: (node, times) => {
+      const source = emitter.name(node)
+      const shape = emitter.integers([times, ...node.shape])
+      return once(`${source} × ${times}`, () => emitter.emit('Expand', [source, shape]))
+    },
+    once,
+    further: (name, place, type) => {
+      const at = nodes.findIndex(({ outputs }) => outputs[0] === name)
+      const node = op.at(nodes, at)
+      const outputs = Array.from({ length: Math.max(place + 1, node.outputs.length) }, (_, n) => node.outputs[n] ?? '')
+      const output = `${name}:${place}`
+      nodes[at] = { ...node, type: type ?? node.type, outputs: outputs.with(place, output) }
+      emitted.add(output)
+      return output
+    },
+    forCpu,
     uses: usesOf,
     emit: (type, inputs, attributes = {}, domain = '') => {
       const name = `${scope}/${type}_${nodes.length}`
@@ -321,11 +311,16 @@ function identity(source: string, name: string): OnnxNode {
   return { name: `${name}/Identity`, type: 'Identity', domain: '', inputs: [source], outputs: [name], attributes: {} }
 }
 
-/** Values written only if somebody asks for their name: transposes, squares and products that a later rule takes in. */
+const deferred: ReadonlySet<Op> = new Set(['transpose', 'matmul', 'sum', 'layerNorm'])
+
+/**
+ * Values written only if somebody asks for their name, since a later rule may take them in: transposes, products, sums,
+ * norms, squares, what is scaled by a number or behind a norm.
+ */
 function absorbable(node: Value): boolean {
-  if (node.op === 'transpose') return true
-  if (node.op === 'matmul') return node.shape.length === 2
-  return node.op === 'multiply' && node.inputs[0] === node.inputs[1]
+  if (node.op === 'multiply')
+    return squareRoot(node) !== undefined || factorOf(node) !== undefined || node.inputs[0]?.op === 'layerNorm'
+  return deferred.has(node.op)
 }
 
 function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>): ReadonlyMap<Value, number> {
@@ -335,50 +330,6 @@ function useCounts(order: readonly Value[], outputs: ReadonlyMap<string, Value>)
   for (const node of outputs.values()) count(node)
   return counts
 }
-
-/** A rank-2 product as Gemm, its transposes taken in as flags. */
-function gemm(node: ValueOf<'matmul'>, { emit, name, overBlocks }: Emitter, bias: readonly string[] = []): string {
-  const product = second(node).op === 'transpose' ? overBlocks(first(node), first(second(node))) : undefined
-  if (product !== undefined) return bias.length === 0 ? product : emit('Add', [product, ...bias])
-  const [a, transA] = untransposed(first(node))
-  const [b, transB] = untransposed(second(node))
-  return emit('Gemm', [name(a), name(b), ...bias], { transA: integer(transA), transB: integer(transB) })
-}
-
-function gemmWithBias(node: ValueOf<'add'>, emitter: Emitter): string | undefined {
-  const [product, bias] = first(node).op === 'matmul' ? [first(node), second(node)] : [second(node), first(node)]
-  if (product.op !== 'matmul' || product.shape.length !== 2 || emitter.uses(product) !== 1) return undefined
-  const fits = bias.shape.length === 1 && bias.shape[0] === product.shape[1]
-  return fits ? gemm(product, emitter, [emitter.name(bias)]) : undefined
-}
-
-/**
- * A batched product. A side whose last two axes were swapped on top of another transpose is given as that transpose and
- * a flag: heads are then laid out once for the product forward and for both backward.
- */
-function batchedProduct(node: ValueOf<'matmul'>, emitter: Emitter): string {
-  const [a, b] = [first(node), second(node)].map((side) => unswapped(side, emitter)) as [Side, Side]
-  if (!a.swapped && !b.swapped) return direct('MatMul')(node, emitter)
-  const flags = { transA: integer(a.swapped ? 1 : 0), transB: integer(b.swapped ? 1 : 0) }
-  return emitter.emit('FusedMatMul', [a.name, b.name], flags, 'com.microsoft')
-}
-
-interface Side {
-  readonly name: string
-  readonly swapped: boolean
-}
-
-function unswapped(side: Value, { name, transposed, transposeFlags }: Emitter): Side {
-  const rank = side.shape.length
-  if (!transposeFlags || side.op !== 'transpose' || rank < 3) return { name: name(side), swapped: false }
-  const { permutation } = side.attributes
-  const swapped = [...permutation.slice(0, -2), op.at(permutation, rank - 1), op.at(permutation, rank - 2)]
-  // Rows stay rows in a layout that moves nothing out of the last axis: that one is cheap, and shared.
-  if (op.at(swapped, rank - 1) !== rank - 1) return { name: name(side), swapped: false }
-  return { name: transposed(first(side), swapped), swapped: true }
-}
-
-const untransposed = (node: Value): readonly [Value, 0 | 1] => (node.op === 'transpose' ? [first(node), 1] : [node, 0])
 
 /**
  * Zeros of the full size with the updates added along the front axis, moved back where it belongs.
@@ -404,6 +355,22 @@ function scatterAdd(node: ValueOf<'scatterAdd'>, { emit, name, floats, integers:
   const added = emit('ScatterElements', [zeros, rows, flat], attributes)
   const order = rest.map((_, index) => index + 1)
   return emit('Transpose', [added], { perm: integers([...order.slice(0, axis), 0, ...order.slice(axis)]) })
+}
+
+/** A sum divided by the count of what it added. */
+function mean(node: ValueOf<'multiply'>, { emit, name, integers: longs, uses }: Emitter): string | undefined {
+  const [sum, factor] = [first(node), factorOf(node)]
+  if (sum.op !== 'sum' || factor === undefined || uses(sum) !== 1 || squareRoot(first(sum)) !== undefined)
+    return undefined
+  const { axes } = sum.attributes
+  const count = sizeOf(axes.map((axis) => op.at(first(sum).shape, axis)))
+  if (factor !== 1 / count) return undefined
+  return emit('ReduceMean', [name(first(sum)), longs(axes)], { keepdims: integer(1) })
+}
+
+/** What a value is the square of, if it is one. */
+function squareRoot(node: Value): Value | undefined {
+  return node.op === 'multiply' && node.inputs[0] === node.inputs[1] ? node.inputs[0] : undefined
 }
 
 function outputPadding(node: ValueOf<'convolutionInput'>): number[] {

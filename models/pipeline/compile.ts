@@ -1,5 +1,5 @@
 /**
- * The graphs of a generation: text, one denoising step, one group of frames.
+ * The graphs of a generation: text, what steps are told (conditions.ts), one denoising step, one group of frames.
  *
  * A step is one graph: denoiser, prediction to clean estimate, guidance and the sampler's row, so latents need never
  * leave the device between steps. The row's numbers are inputs: one graph serves every plan.
@@ -11,11 +11,12 @@ import type { LatentShape } from '../../shared/video.ts'
 import { input, scope, trace, type Value } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
 import { decodeGroups, decoder, encoder, temporalStride } from '../networks/autoencoder.ts'
-import { dit } from '../networks/dit.ts'
+import { type Conditions, dit } from '../networks/dit.ts'
 import { textEncoder } from '../networks/text-encoder.ts'
 import { encode } from '../onnx/encode.ts'
 import { type LowerOptions, lower } from '../onnx/lower.ts'
 import type { ModelSource } from './backend.ts'
+import { conditionsGraph, toldConditions } from './conditions.ts'
 import { type Model, storedIn } from './model.ts'
 
 /** The numbers of a step, in the order of the input `row`. */
@@ -40,14 +41,37 @@ export function compileText(model: Model, batch: number, length: number): ModelS
 }
 
 /**
- * latents, previous, noise [1, C, F, h, w], row [7], time [1, F, features] and the text of B → next latents and the
- * clean estimate. With B = 2 the second row of the text is the unconditional one.
+ * What the steps of a plan are told, for eight rows at once: text [B, L, D], pooled [B, D], time [8, 1, features] and, for
+ * a guided network, guidance [1, features] → modulation [8, B, ·] and reading [B, L, ·].
+ */
+export function compileConditions(model: Model, batch: 1 | 2, length: number): ModelSource {
+  return source(model, () => conditionsGraph(model.denoiser, batch, length))
+}
+
+/**
+ * latents, previous, noise [1, C, F, h, w], row [7], textBias [B, 1, 1, L], modulation [B, ·] and reading [B, L, ·]
+ * → next latents and the clean estimate. With B = 2 the second row of the text is the unconditional one.
  */
 export function compileStep(model: Model, batch: 1 | 2, shape: LatentShape, length: number): ModelSource {
   return source(model, () => stepGraph(model, batch, shape, length))
 }
 
-export function stepGraph({ denoiser }: Pick<Model, 'denoiser'>, batch: 1 | 2, shape: LatentShape, length: number) {
+export function stepGraph(model: Pick<Model, 'denoiser'>, batch: 1 | 2, shape: LatentShape, length: number) {
+  return wholeStepGraph(model, batch, shape, length, toldConditions(model.denoiser, batch, length))
+}
+
+/** A step that works out its conditions itself, from time [1, F, features] and the text of B. */
+export function compileWholeStep(model: Model, batch: 1 | 2, shape: LatentShape, length: number): ModelSource {
+  return source(model, () => wholeStepGraph(model, batch, shape, length))
+}
+
+export function wholeStepGraph(
+  { denoiser }: Pick<Model, 'denoiser'>,
+  batch: 1 | 2,
+  shape: LatentShape,
+  length: number,
+  conditions?: Conditions,
+) {
   const time = input('time', [1, shape.frames, denoiser.featureWidth])
   return sampledStep(batch, shape, (latents, repeated) =>
     scope('dit', () =>
@@ -58,6 +82,7 @@ export function stepGraph({ denoiser }: Pick<Model, 'denoiser'>, batch: 1 | 2, s
         pooled: input('pooled', [batch, denoiser.textWidth]),
         textBias: input('textBias', [batch, 1, 1, length]),
         guidance: denoiser.guided ? repeated(input('guidance', [1, denoiser.featureWidth])) : undefined,
+        conditions,
       }),
     ),
   )
@@ -109,7 +134,7 @@ export function compileRoundTrip(model: Model, frames: number, height: number, w
 type Row = Readonly<Record<(typeof rowNames)[number], Value>>
 
 function rowOf(row: Value): Row {
-  const entries = rowNames.map((name, index) => [name, op.reshape(op.slice(row, 0, index, index + 1), [1, 1, 1, 1, 1])])
+  const entries = rowNames.map((name, index) => [name, op.slice(row, 0, index, index + 1)])
   return Object.fromEntries(entries) as Row
 }
 

@@ -20,7 +20,7 @@ import { type Precision, partBytes, precisions } from '../weights/conversion.ts'
 import { type PartConfigs, partGraph } from '../weights/parts.ts'
 import type { PartKind } from '../weights/rename.ts'
 import { checkpointStep } from './checkpoint.ts'
-import { stepGraph } from './compile.ts'
+import { wholeStepGraph } from './compile.ts'
 import type { DecoderKind } from './decoders.ts'
 import { type DenoiserKind, denoisers } from './denoisers.ts'
 import type { Model } from './model.ts'
@@ -210,7 +210,7 @@ export function ownGraphs({
       })),
     step: ({ frames, height, width, text: tokens }) =>
       trace(() =>
-        stepGraph({ denoiser }, 1, { channels, frames, height: height * patch, width: width * patch }, tokens),
+        wholeStepGraph({ denoiser }, 1, { channels, frames, height: height * patch, width: width * patch }, tokens),
       ),
     decode: ({ height, width }) =>
       trace(() => {

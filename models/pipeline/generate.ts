@@ -19,7 +19,8 @@ import { paddingBias } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
 import type { Backend, HostTensor, ModelSource, Session } from './backend.ts'
-import { compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
+import { compileConditions, compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
+import { rowsAtOnce } from './conditions.ts'
 import { type FramesPart, pixelsOf } from './frames.ts'
 import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
@@ -210,6 +211,7 @@ async function* denoise(
   const rows = rowsOf(model, request)
   const length = conditions.text?.shape[1] as number
   const key = `step ${rows} ${shape.frames} ${shape.height} ${shape.width} ${length}`
+  const telling = await sessions.get(`told ${rows} ${length}`, () => compileConditions(model, rows, length))
   const session = await sessions.get(key, () => compileStep(model, rows, shape, length))
   const size = shape.channels * shape.frames * shape.height * shape.width
   const tensor = (data: Float32Array): HostTensor => ({
@@ -220,9 +222,7 @@ async function* denoise(
   const steps = planOf(request)
   const { start, stop } = rangeOf(steps, split)
   if (split.from !== undefined) requireFit(split.from.data, shape)
-  const guidance: Record<string, HostTensor> = model.denoiser.guided
-    ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) }
-    : {}
+  const told = conditionsByRow(telling, model.denoiser, conditions, steps, request.guidance_scale)
   let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
   let previous: Float32Array = new Float32Array(size)
   const silence = new Float32Array(size)
@@ -230,13 +230,11 @@ async function* denoise(
     if (index < start || index >= stop) continue
     signal.throwIfAborted()
     const outputs = await session.run({
-      ...conditions,
-      ...guidance,
+      ...(await told(index)),
       latents: tensor(latents),
       previous: tensor(previous),
       noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
       row: rowFeed(model.card.prediction, step, request.guidance_scale),
-      time: timeFeed(step, shape.frames, model.denoiser.featureWidth),
     })
     latents = outputs.next?.data as Float32Array
     previous = outputs.estimate?.data as Float32Array
@@ -265,9 +263,40 @@ export function rowFeed(prediction: Prediction, step: SamplerStep, scale: number
   return { dtype: 'float32', shape: [rowNames.length], data: Float32Array.from(rowNames, (name) => row[name]) }
 }
 
-function timeFeed({ level }: SamplerStep, frames: number, width: number): HostTensor {
-  const angles = new Array<number>(frames).fill(noiseAngle(level))
-  return { dtype: 'float32', shape: [1, frames, width], data: sinusoids(angles, width) }
+/**
+ * The feeds of a step that do not depend on latents, row by row; worked out for the eight rows around the one asked for,
+ * always the same eight, so that a run in parts gives the same bits.
+ */
+function conditionsByRow(
+  session: Session,
+  { featureWidth, guided }: Model['denoiser'],
+  { text, pooled, textBias }: Readonly<Record<string, HostTensor>>,
+  steps: readonly SamplerStep[],
+  scale: number,
+): (row: number) => Promise<Record<string, HostTensor>> {
+  let known: { readonly from: number; readonly told: Promise<Readonly<Record<string, HostTensor>>> } | undefined
+  const workOut = (from: number) => {
+    const last = steps.length - 1
+    const angles = Array.from({ length: rowsAtOnce }, (_, n) =>
+      noiseAngle((steps[Math.min(from + n, last)] as SamplerStep).level),
+    )
+    const time: HostTensor = {
+      dtype: 'float32',
+      shape: [rowsAtOnce, 1, featureWidth],
+      data: sinusoids(angles, featureWidth),
+    }
+    const guidance: Record<string, HostTensor> = guided ? { guidance: guidanceFeed(scale, featureWidth) } : {}
+    return session.run({ text: text as HostTensor, pooled: pooled as HostTensor, time, ...guidance })
+  }
+  return async (row) => {
+    const from = row - (row % rowsAtOnce)
+    if (known?.from !== from) known = { from, told: workOut(from) }
+    const { modulation, reading } = (await known.told) as Record<'modulation' | 'reading', HostTensor>
+    const [, ...shape] = modulation.shape
+    const size = modulation.data.length / rowsAtOnce
+    const data = modulation.data.subarray((row - from) * size, (row - from + 1) * size)
+    return { modulation: { dtype: 'float32', shape, data }, reading, textBias: textBias as HostTensor }
+  }
 }
 
 /** Group by group, as a stream would: the state is the latents of the group before. */

@@ -54,7 +54,7 @@ export interface Trainer extends AsyncDisposable {
 
 export async function trainer(options: TrainerOptions): Promise<Trainer> {
   const { graph, parameters, stateShapes, reports } = trainingGraph(options)
-  const model = lower(graph, { fuse: fuseForTraining, transposeFlags: true })
+  const model = lower(graph, { fuse: fuseForTraining, forCpu: true })
   const session = await options.backend.load({ model: encode(model) })
   const allocate = () =>
     Object.fromEntries(

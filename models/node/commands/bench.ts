@@ -6,7 +6,7 @@ import { effectiveRequest } from '../../../shared/generation.ts'
 import { gaussian } from '../../../shared/random.ts'
 import { flopsOf } from '../../graph/cost.ts'
 import { sizeOf, trace } from '../../graph/graph.ts'
-import type { HostTensor, Session } from '../../pipeline/backend.ts'
+import type { HostTensor } from '../../pipeline/backend.ts'
 import { compileStep, stepGraph } from '../../pipeline/compile.ts'
 import type { Model } from '../../pipeline/model.ts'
 import { initialize } from '../../train/initialize.ts'
@@ -14,8 +14,8 @@ import { denoiserObjective } from '../../train/objectives.ts'
 import { trainer, trainingGraph } from '../../train/trainer.ts'
 import { nodeBackend } from '../backend.ts'
 import { benchImported } from '../bench-imported.ts'
-import type { Command, Surroundings } from '../command.ts'
-import { gemmRate } from '../machine-rate.ts'
+import type { Arguments, Command, Surroundings } from '../command.ts'
+import { gemmRate, timed } from '../machine-rate.ts'
 import { defaultModel, loadCard, loadModel, modelIds } from '../models.ts'
 import { optimizersOf } from '../optimizers.ts'
 import { collect } from './generate.ts'
@@ -26,13 +26,18 @@ export const benchCommand: Command = {
   options: {
     model: { kind: 'text', value: 'ID', help: `which model (${defaultModel})` },
     batch: { kind: 'number', value: 'N', help: 'clips in the training step (40); not for imported models' },
+    threads: {
+      kind: 'number',
+      value: 'N',
+      help: 'of products and steps (all cores); with 1 times are the processor’s, whoever else uses the machine',
+    },
     size: { kind: 'text', value: 'WxH', help: 'pixels of the clip of an imported model' },
     frames: { kind: 'number', value: 'N', help: 'frames of the clip of an imported model' },
   },
   run: async (given, surroundings) => {
     const id = given.text('model') ?? defaultModel
     const figures = (await modelIds()).includes(id)
-      ? await measure(await loadModel(await loadCard(id)), given.number('batch') ?? 40, surroundings)
+      ? await measure(await loadModel(await loadCard(id)), machineOf(given), surroundings)
       : await benchImported(id, { size: given.text('size'), frames: given.number('frames'), ...surroundings })
     for (const [name, value] of Object.entries(figures))
       surroundings.say(`${name.padEnd(28)} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
@@ -40,17 +45,38 @@ export const benchCommand: Command = {
   },
 }
 
+/** How long products and steps are measured, each warm, the best of it counting: others use the machine too. */
+const seconds = 2
+const trainingSeconds = 8
+
 /** Latents of the default clip, 17×64×64. */
 const clipOf = ({ denoiser }: Model) => ({ channels: denoiser.channels, frames: 5, height: 8, width: 8 })
 
-async function measure(model: Model, batch: number, { show, signal }: Surroundings): Promise<Record<string, number>> {
+/** What the steps are measured with. */
+interface Machine {
+  readonly batch: number
+  /** 0: all cores. */
+  readonly threads: number
+}
+
+const machineOf = (given: Arguments): Machine => ({
+  batch: given.number('batch') ?? 40,
+  threads: given.number('threads') ?? 0,
+})
+
+async function measure(
+  model: Model,
+  { batch, threads }: Machine,
+  { show, signal }: Surroundings,
+): Promise<Record<string, number>> {
   show('matrix product')
-  const before = await gemmRate(1)
+  const before = await gemmRate(seconds, threads)
   show('inference step')
-  const inference = await inferenceRate(model)
+  const inference = await inferenceRate(model, threads)
+  const between = await gemmRate(seconds, threads)
   show('training step')
-  const training = await trainingRate(model, batch)
-  const gemm = Math.max(before.best, (await gemmRate(1)).best)
+  const training = await trainingRate(model, batch, threads)
+  const gemm = Math.max(before.best, between.best, (await gemmRate(seconds, threads)).best)
   show('first clip')
   const start = performance.now()
   const request = effectiveRequest({ prompt: 'a blue bird flies left over the sea', seed: 7 }, model.card, 7)
@@ -71,26 +97,26 @@ async function measure(model: Model, batch: number, { show, signal }: Surroundin
   }
 }
 
-async function inferenceRate(model: Model) {
+async function inferenceRate(model: Model, threads: number) {
   const clip = clipOf(model)
   const start = performance.now()
   const source = compileStep(model, 1, clip, 16)
   const buildMs = performance.now() - start
   const loading = performance.now()
-  await using session = await nodeBackend().load(source)
+  await using session = await nodeBackend({ threads }).load(source)
   const sessionMs = performance.now() - loading
   const graph = trace(() => stepGraph(model, 1, clip, 16))
   const feeds = Object.fromEntries(
     graph.inputs.map(({ attributes, shape }, index) => [attributes.name, random(shape, index)]),
   )
-  const ms = await bestOf(session, feeds, 30)
+  const { best: ms } = await timed(seconds, () => session.run(feeds), threads)
   return { ms, buildMs, sessionMs, rate: flopsOf(graph) / ms / 1e6 }
 }
 
-async function trainingRate(model: Model, batch: number) {
+async function trainingRate(model: Model, batch: number, threads: number) {
   const clip = clipOf(model)
   const options = {
-    backend: nodeBackend(),
+    backend: nodeBackend({ threads }),
     objective: () =>
       denoiserObjective(model.denoiser, model.text, clip, [
         { name: 'video', batch, frames: clip.frames, tokens: 24, share: 1 },
@@ -114,23 +140,13 @@ async function trainingRate(model: Model, batch: number) {
     'video.mask': { dtype: 'float32', shape: [batch, 24], data: new Float32Array(batch * 24).fill(1) },
   }
   if (!model.denoiser.guided) delete feeds['video.guidance']
-  let best = Number.POSITIVE_INFINITY
-  for (let step = 0; step < 8; step++) {
-    const start = performance.now()
-    await learner.step(feeds, { learningRate: 1e-4, emaDecay: 0.9, step })
-    best = Math.min(best, performance.now() - start)
-  }
+  let step = 0
+  const { best } = await timed(
+    trainingSeconds,
+    () => learner.step(feeds, { learningRate: 1e-4, emaDecay: 0.9, step: step++ }),
+    threads,
+  )
   return { ms: best, rate: flops / best / 1e6 }
-}
-
-async function bestOf(session: Session, feeds: Readonly<Record<string, HostTensor>>, times: number): Promise<number> {
-  let best = Number.POSITIVE_INFINITY
-  for (let round = 0; round < times; round++) {
-    const start = performance.now()
-    await session.run(feeds)
-    best = Math.min(best, performance.now() - start)
-  }
-  return best
 }
 
 const random = (shape: readonly number[], stream: number): HostTensor => ({
