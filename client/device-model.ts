@@ -9,3 +9,6 @@ export function deviceModelOf(card: ModelCard): CatalogModel {
   const model = catalogModelOf(card)
   return { ...model, outputs: [...model.outputs, 'webm'] }
 }
+
+/** Whether this device can begin a clip with a picture: our own models are trained for it. */
+export const beginsWithPicture = ({ latents }: ModelCard): boolean => latents?.plan === 'cosine'

@@ -5,6 +5,7 @@
  * goes on from one that is there. One generation at a time. Knows no page and no service.
  */
 
+import { type Picture, pictureAt } from '../models/pipeline/first-frame.ts'
 import type { SplitRunner } from '../models/pipeline/generate.ts'
 import type { PromptEmbeddings } from '../models/pipeline/known-texts.ts'
 import type { Latents } from '../models/pipeline/split.ts'
@@ -15,7 +16,7 @@ import type { ModelCard } from '../shared/manifest.ts'
 import { type Receipt, receiptOf } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
 import { checkpointKey } from './checkpoint.ts'
-import { deviceModelOf } from './device-model.ts'
+import { beginsWithPicture, deviceModelOf } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
 import { encodeGif } from './gif.ts'
@@ -35,6 +36,8 @@ export interface EngineRequest {
   readonly texts?: readonly (readonly [prompt: string, text: PromptEmbeddings])[]
   /** What to go on from, one for each output; without it the run begins with noise. */
   readonly from?: readonly Handover[]
+  /** A picture that the clip begins with, of any size. */
+  readonly firstFrame?: Picture
 }
 
 /** Latents [1, C, F, h, w] with `step` rows behind them, checked against the request by whoever brings them. */
@@ -112,22 +115,25 @@ export function createEngine(options: EngineOptions): Engine {
 
 async function* generation(
   house: House,
-  { request, seed, texts = [], from }: EngineRequest,
+  { request, seed, texts = [], from, firstFrame }: EngineRequest,
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent> {
   const parsed = parseRequest(request)
   const card = await house.library.card(parsed.model ?? (await house.library.standard(signal)), signal)
   // Refused before a byte of weights is fetched.
-  const { effective, warnings } = resolveFor(card, parsed, seed)
+  const { effective: resolved, warnings } = resolveFor(card, parsed, seed)
+  const picture = firstFrame === undefined ? undefined : await fittedPicture(firstFrame, resolved, card)
+  const effective = picture === undefined ? resolved : { ...resolved, frame_images: picture.frame_images }
   yield { type: 'begun', effective, warnings }
   for (const [prompt, text] of texts) house.texts.keep(card.id, prompt, text)
   const seated = yield* seating(house, card, signal)
   const hashes: string[] = []
   const release = await house.turn()
   try {
+    const given = picture && (await seated.runner.encode?.(picture.pixels, effective.height, effective.width))
     for (let index = 0; index < effective.n; index++) {
       const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
-      const place = { index, of: effective.n, from: from?.[index] }
+      const place = { index, of: effective.n, from: from?.[index], given }
       const output = yield* made(house, seated, one, place, signal)
       hashes.push(output.sha256)
       yield { type: 'output', output }
@@ -157,6 +163,20 @@ function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, se
   return { effective: { ...effective, num_inference_steps: steps, guidance_scale: guidance, scheduler }, warnings }
 }
 
+/** A picture as the request takes it, named by its hash. @throws GenerationError unsupported_capability. */
+async function fittedPicture(picture: Picture, { height, width }: EffectiveRequest, card: ModelCard) {
+  if (!beginsWithPicture(card)) {
+    throw new GenerationError(
+      'unsupported_capability',
+      `first_frame: got a picture, ${card.id} begins with none; name another model or leave it out`,
+      { pointer: '/frame_images' },
+    )
+  }
+  const pixels = pictureAt(picture, height, width)
+  const frame = { image: await sha256(Uint8Array.from(pixels)), frame_type: 'first_frame' as const }
+  return { pixels, frame_images: [frame] }
+}
+
 /** seat() with its downloads as events. */
 async function* seating(house: House, card: ModelCard, signal: AbortSignal): AsyncGenerator<EngineEvent, Seated> {
   const heard = eventQueue<EngineEvent>()
@@ -172,6 +192,7 @@ interface Place {
   readonly index: number
   readonly of: number
   readonly from: Handover | undefined
+  readonly given: Float32Array | undefined
 }
 
 /** One output: latents by the pipeline, then frames, then the file; or the latents themselves. */
@@ -198,7 +219,7 @@ async function* denoised(
   house: House,
   { steps, model, runner }: Seated,
   request: EffectiveRequest,
-  { key, from, scaled }: Place & { readonly key: string; readonly scaled: (value: number) => number },
+  { key, from, given, scaled }: Place & { readonly key: string; readonly scaled: (value: number) => number },
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent, Latents> {
   const { num_frames: frames, width, height, stop_step: until } = request
@@ -215,7 +236,11 @@ async function* denoised(
       waiting.push({ type: 'preview', step: checkpoint.step, ...shown })
     },
   })
-  const split = { ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) }
+  const split = {
+    ...(from === undefined ? {} : { from }),
+    ...(until === undefined ? {} : { until }),
+    ...(given === undefined ? {} : { given }),
+  }
   const events = runner.denoise(request, signal, split)
   for (;;) {
     const { done, value } = await events.next()
@@ -243,7 +268,8 @@ async function* decoded(
   }
   yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
   const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
-  return { ...(await fileOf(bytes, contentType, request, index)), poster: await posterOf(clip) }
+  const poster = await posterOf(clip)
+  return { ...(await fileOf(bytes, contentType, request, index)), ...(poster === undefined ? {} : { poster }) }
 }
 
 /** As they lie in memory: every machine with a browser is little-endian. */

@@ -27,6 +27,17 @@ export function rgbaOf({ width, height, pixels }: Pick<Clip, 'width' | 'height' 
   return new ImageData(data, width, height)
 }
 
+/** RGBA to RGB, whatever its opacity. */
+export function rgbOf(rgba: Uint8ClampedArray): Uint8Array {
+  const rgb = new Uint8Array((rgba.length / 4) * 3)
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    rgb[to] = rgba[from] as number
+    rgb[to + 1] = rgba[from + 1] as number
+    rgb[to + 2] = rgba[from + 2] as number
+  }
+  return rgb
+}
+
 /** One frame as I420: luma, then both chroma planes at half the sides. BT.709, limited range; sides must be even. */
 export function i420Of(
   { width, height, pixels }: Pick<Clip, 'width' | 'height' | 'pixels'>,

@@ -12,14 +12,15 @@ import { planOf } from '../../shared/plan.ts'
 import { denoisedFrom, type Prediction } from '../../shared/prediction.ts'
 import { gaussian, streams } from '../../shared/random.ts'
 import type { SamplerStep } from '../../shared/sampler.ts'
-import { noiseAngle } from '../../shared/schedule.ts'
+import { cleanLevel, noiseAngle } from '../../shared/schedule.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { latentStrides, temporalStride } from '../networks/autoencoder.ts'
 import { paddingBias } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
 import type { Backend, HostTensor, ModelSource, Session } from './backend.ts'
-import { compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
+import { compileDecoder, compilePicture, compileStep, compileText, rowNames } from './compile.ts'
+import { hold } from './first-frame.ts'
 import { type FramesPart, pixelsOf } from './frames.ts'
 import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
@@ -54,6 +55,8 @@ export interface SplitRunner extends Runner {
   readonly embed: (texts: readonly string[]) => Promise<Embeddings>
   /** Where a clean estimate can be shown without the decoder. */
   readonly preview?: Preview
+  /** Where a clip can begin with a picture: its pixels [height, width, 3] as `Split.given`. */
+  readonly encode?: (pixels: Uint8Array, height: number, width: number) => Promise<Float32Array>
 }
 
 export interface Embeddings {
@@ -74,6 +77,7 @@ export function runner(model: Model, backend: Backend, known: KnownTexts = () =>
     decode: (request, latents, signal) => numbered(decode(context(request, signal), latents)),
     embed: (texts) => embed(model, sessions, texts),
     preview: previewOf(model),
+    encode: (pixels, height, width) => encodePicture(model, sessions, pixels, height, width),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
 }
@@ -171,6 +175,19 @@ async function embed(model: Model, sessions: SessionCache, texts: readonly strin
   return { text: text as HostTensor, tokens }
 }
 
+async function encodePicture(
+  model: Model,
+  sessions: SessionCache,
+  pixels: Uint8Array,
+  height: number,
+  width: number,
+): Promise<Float32Array> {
+  const session = await sessions.get(`picture ${height} ${width}`, () => compilePicture(model, height, width))
+  const data = Float32Array.from(pixels, (value) => value / 127.5 - 1)
+  const { latents } = await session.run({ frames: { dtype: 'float32', shape: [1, 1, height, width, 3], data } })
+  return latents?.data as Float32Array
+}
+
 async function encodeTexts(
   model: Model,
   sessions: SessionCache,
@@ -223,7 +240,12 @@ async function* denoise(
   const guidance: Record<string, HostTensor> = model.denoiser.guided
     ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) }
     : {}
-  let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
+  const { given } = split
+  const held = (data: Float32Array) => {
+    if (given !== undefined) hold(data, given, shape)
+    return data
+  }
+  let latents = held(split.from?.data.slice() ?? gaussian(request.seed, streams.initial, 0, size))
   let previous: Float32Array = new Float32Array(size)
   const silence = new Float32Array(size)
   for (const [index, step] of steps.entries()) {
@@ -236,10 +258,10 @@ async function* denoise(
       previous: tensor(previous),
       noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
       row: rowFeed(model.card.prediction, step, request.guidance_scale),
-      time: timeFeed(step, shape.frames, model.denoiser.featureWidth),
+      time: timeFeed(step, shape.frames, model.denoiser.featureWidth, given !== undefined),
     })
-    latents = outputs.next?.data as Float32Array
-    previous = outputs.estimate?.data as Float32Array
+    latents = held(outputs.next?.data as Float32Array)
+    previous = held(outputs.estimate?.data as Float32Array)
     requireFinite(latents, `step ${index + 1} of ${steps.length}`)
     watch?.(previous, index + 1)
     yield {
@@ -265,8 +287,10 @@ export function rowFeed(prediction: Prediction, step: SamplerStep, scale: number
   return { dtype: 'float32', shape: [rowNames.length], data: Float32Array.from(rowNames, (name) => row[name]) }
 }
 
-function timeFeed({ level }: SamplerStep, frames: number, width: number): HostTensor {
+/** The time of each frame: the row's, and none for a first frame that is given. */
+function timeFeed({ level }: SamplerStep, frames: number, width: number, given: boolean): HostTensor {
   const angles = new Array<number>(frames).fill(noiseAngle(level))
+  if (given) angles[0] = noiseAngle(cleanLevel)
   return { dtype: 'float32', shape: [1, frames, width], data: sinusoids(angles, width) }
 }
 
