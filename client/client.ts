@@ -69,7 +69,10 @@ export interface Client extends Disposable {
   readonly models: {
     /** The models of this page. */
     readonly list: () => Promise<readonly ModelState[]>
-    /** Downloads and readies a model; a cut download goes on where it was cut. */
+    /**
+     * Downloads and readies a model, and times a step of it, so that a route knows how long a run takes. A cut download
+     * goes on where it was cut.
+     */
     readonly prefetch: (id: string, options?: PrefetchOptions) => Promise<void>
     /** Frees the space of a model's weights. */
     readonly remove: (id: string) => Promise<void>
@@ -126,8 +129,13 @@ export function clientOver({ threads, service, probe, inferenceMode }: Surroundi
     },
     models: {
       list: () => thread().models(forever()),
-      prefetch: (id, { signal = forever(), onProgress = () => {} } = {}) =>
-        prefetchLocally(threads, id, signal, onProgress),
+      prefetch: async (id, { signal = forever(), onProgress = () => {} } = {}) => {
+        await prefetchLocally(threads, id, signal, onProgress)
+        // Where that fails the run will say why, or fall to another rung.
+        await thread()
+          .measure(id, signal)
+          .catch(() => signal.throwIfAborted())
+      },
       remove: (id) => thread().remove(id, forever()),
     },
     [Symbol.dispose]: () => {

@@ -10,5 +10,5 @@ export function deviceModelOf(card: ModelCard): CatalogModel {
   return { ...model, outputs: [...model.outputs, 'webm'] }
 }
 
-/** Whether this device can begin a clip with a picture: our own models are trained for it. */
-export const beginsWithPicture = ({ latents }: ModelCard): boolean => latents?.plan === 'cosine'
+/** One of our own models: its text encoder is a part of its weights, and it is trained to begin with a picture. */
+export const isOwn = ({ latents }: ModelCard): boolean => latents?.plan === 'cosine'

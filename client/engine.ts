@@ -9,20 +9,22 @@ import { type Picture, pictureAt } from '../models/pipeline/first-frame.ts'
 import type { SplitRunner } from '../models/pipeline/generate.ts'
 import type { PromptEmbeddings } from '../models/pipeline/known-texts.ts'
 import type { Latents } from '../models/pipeline/split.ts'
+import { catalogModelOf, standardClip } from '../shared/catalog.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
 import type { EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import { type Receipt, receiptOf } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
-import { checkpointKey } from './checkpoint.ts'
-import { beginsWithPicture, deviceModelOf } from './device-model.ts'
+import { type Checkpoint, checkpointKey } from './checkpoint.ts'
+import { deviceModelOf, isOwn } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
 import { encodeGif } from './gif.ts'
 import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
+import { stepTimer, trial } from './pace.ts'
 import { posterOf } from './poster.ts'
 import { eventQueue } from './queue.ts'
 import { makerOf } from './receipt.ts'
@@ -64,6 +66,8 @@ export interface ModelState {
   readonly standard: boolean
   readonly cached: boolean
   readonly golden: 'pass' | 'fail' | 'untested'
+  /** Milliseconds of a step of its standard clip on this device, where one was run. */
+  readonly msPerStep?: number
 }
 
 export interface Engine {
@@ -74,6 +78,8 @@ export interface Engine {
     signal: AbortSignal,
     onProgress: (received: number, total: number) => void,
   ) => Promise<void>
+  /** Finds out what a step of one of our models takes, unless that is known or a run comes between. */
+  readonly measure: (id: string, signal: AbortSignal) => Promise<void>
   readonly models: (signal: AbortSignal) => Promise<ModelState[]>
   readonly remove: (id: string, signal: AbortSignal) => Promise<void>
   /** Settles when the GPU is gone: this engine is of no more use. */
@@ -92,17 +98,26 @@ export function createEngine(options: EngineOptions): Engine {
       const context = await house()
       await seat(context, await context.library.card(id, signal), signal, onProgress)
     },
+    measure: async (id, signal) => {
+      const context = await house()
+      const card = await context.library.card(id, signal)
+      if (isOwn(card) && (await context.paces.of(card)) === undefined) await measured(context, card, signal)
+    },
     models: async (signal) => {
-      const { library, notes } = await house()
+      const { library, notes, paces } = await house()
       const standard = await library.standard(signal)
       const cards = await Promise.all((await library.ids(signal)).map((id) => library.card(id, signal)))
       return Promise.all(
-        cards.map(async (card) => ({
-          card,
-          standard: card.id === standard,
-          cached: await library.cached(card),
-          golden: options.provider === 'wasm' ? 'pass' : await goldenVerdict(notes, card),
-        })),
+        cards.map(async (card) => {
+          const msPerStep = await paces.of(card)
+          return {
+            card,
+            standard: card.id === standard,
+            cached: await library.cached(card),
+            golden: options.provider === 'wasm' ? 'pass' : await goldenVerdict(notes, card),
+            ...(msPerStep === undefined ? {} : { msPerStep }),
+          }
+        }),
       )
     },
     remove: async (id, signal) => {
@@ -110,6 +125,21 @@ export function createEngine(options: EngineOptions): Engine {
       const card = await library.card(id, signal)
       for (const { sha256: name } of library.files(card)) await store.remove(name)
     },
+  }
+}
+
+async function measured(house: House, card: ModelCard, signal: AbortSignal): Promise<void> {
+  const seated = await seat(house, card, signal, () => {})
+  const release = await house.turn()
+  const own = new AbortController()
+  house.trial = own
+  try {
+    const milliseconds = await trial(seated, AbortSignal.any([signal, own.signal]))
+    if (milliseconds !== undefined)
+      await house.paces.note(card, standardClip(catalogModelOf(card).parameters), milliseconds)
+  } finally {
+    delete house.trial
+    release()
   }
 }
 
@@ -128,6 +158,7 @@ async function* generation(
   for (const [prompt, text] of texts) house.texts.keep(card.id, prompt, text)
   const seated = yield* seating(house, card, signal)
   const hashes: string[] = []
+  house.trial?.abort()
   const release = await house.turn()
   try {
     const given = picture && (await seated.runner.encode?.(picture.pixels, effective.height, effective.width))
@@ -165,7 +196,7 @@ function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, se
 
 /** A picture as the request takes it, named by its hash. @throws GenerationError unsupported_capability. */
 async function fittedPicture(picture: Picture, { height, width }: EffectiveRequest, card: ModelCard) {
-  if (!beginsWithPicture(card)) {
+  if (!isOwn(card)) {
     throw new GenerationError(
       'unsupported_capability',
       `first_frame: got a picture, ${card.id} begins with none; name another model or leave it out`,
@@ -225,11 +256,25 @@ async function* denoised(
   const { num_frames: frames, width, height, stop_step: until } = request
   const waiting: EngineEvent[] = []
   const clock = stepClock(until ?? model.rows(request).length)
+  const timer = stepTimer()
+  let keeping = true
+  const keep = async (checkpoint: Checkpoint) => {
+    if (!keeping) return
+    try {
+      await house.checkpoints.save(key, checkpoint)
+    } catch (error) {
+      if (!(error instanceof GenerationError) || error.code !== 'storage_full') throw error
+      // A run that cannot be taken up again is still a run.
+      keeping = false
+      waiting.push({ type: 'warning', code: 'checkpoint_unkept', message: unkept })
+    }
+  }
   steps.watch({
     start: from?.step ?? 0,
     from: await house.checkpoints.load(key),
     onStep: async (checkpoint) => {
-      await house.checkpoints.save(key, checkpoint)
+      await keep(checkpoint)
+      timer.stepped()
       const preview = runner.preview?.(checkpoint.estimate, { frames, height, width })
       if (preview === undefined) return
       const shown = { frameIndex: 0, contentType: 'image/x-rgb', frames: preview }
@@ -245,12 +290,18 @@ async function* denoised(
   for (;;) {
     const { done, value } = await events.next()
     yield* waiting.splice(0)
-    if (done) return value
+    if (done) {
+      const milliseconds = timer.mean()
+      if (milliseconds !== undefined) await house.paces.note(model.card, request, milliseconds)
+      return value
+    }
     const { seq: _, ...event } = value
     if (event.type === 'progress') yield { ...event, value: scaled(event.value), ...clock(event.step) }
     else yield pipelineEvent(event)
   }
 }
+
+const unkept = 'this browser’s storage is full: the run goes on, but a reload would begin it anew'
 
 async function* decoded(
   { runner }: Seated,
@@ -268,7 +319,8 @@ async function* decoded(
   }
   yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
   const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
-  const poster = await posterOf(clip)
+  // Worth having, not failing for.
+  const poster = await posterOf(clip).catch(() => undefined)
   return { ...(await fileOf(bytes, contentType, request, index)), ...(poster === undefined ? {} : { poster }) }
 }
 

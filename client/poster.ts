@@ -4,13 +4,12 @@
 
 import { type Clip, rgbaOf } from './frames.ts'
 
-/** A poster is worth having, not failing for: undefined where there is no canvas outside a page. */
-export async function posterOf(clip: Clip): Promise<Blob | undefined> {
-  if (!('OffscreenCanvas' in globalThis)) return undefined
+/** @throws Error where there is no canvas outside a page. */
+export async function posterOf(clip: Clip): Promise<Blob> {
   return pictureOf(clip, Math.floor(clip.frames / 2), { type: 'image/png' })
 }
 
-/** One frame as a picture of a type that this browser writes; it writes PNG in place of one that it does not. @throws Error. */
+/** One frame as a picture of a type that this browser writes; it writes PNG in place of one that it does not. */
 export async function pictureOf(clip: Clip, frame: number, options: ImageEncodeOptions): Promise<Blob> {
   const canvas = new OffscreenCanvas(clip.width, clip.height)
   const context = canvas.getContext('2d')

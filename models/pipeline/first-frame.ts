@@ -36,13 +36,14 @@ function cropped({ width: wide, height: tall, pixels }: Picture, height: number,
   return out
 }
 
-/** Puts the given planes [C, h, w] into the first frame of latents [1, C, F, h, w], in place. */
-export function hold(
+/** Latents [1, C, F, h, w] with the given planes [C, h, w] as their first frame. */
+export function withFirst(
   latents: Float32Array,
   given: Float32Array,
   { channels, frames, height, width }: LatentShape,
-): void {
-  const area = height * width
+): Float32Array {
+  const [out, area] = [latents.slice(), height * width]
   for (let channel = 0; channel < channels; channel++)
-    latents.set(given.subarray(channel * area, (channel + 1) * area), channel * frames * area)
+    out.set(given.subarray(channel * area, (channel + 1) * area), channel * frames * area)
+  return out
 }

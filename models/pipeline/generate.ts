@@ -20,7 +20,7 @@ import { sinusoids } from '../nn/embedding.ts'
 import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
 import type { Backend, HostTensor, ModelSource, Session } from './backend.ts'
 import { compileDecoder, compilePicture, compileStep, compileText, rowNames } from './compile.ts'
-import { hold } from './first-frame.ts'
+import { withFirst } from './first-frame.ts'
 import { type FramesPart, pixelsOf } from './frames.ts'
 import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
@@ -241,11 +241,9 @@ async function* denoise(
     ? { guidance: guidanceFeed(request.guidance_scale, model.denoiser.featureWidth) }
     : {}
   const { given } = split
-  const held = (data: Float32Array) => {
-    if (given !== undefined) hold(data, given, shape)
-    return data
-  }
-  let latents = held(split.from?.data.slice() ?? gaussian(request.seed, streams.initial, 0, size))
+  // Into a copy: a backend may still have on its device what it gave, and would not see that it was changed.
+  const held = (data: Float32Array) => (given === undefined ? data : withFirst(data, given, shape))
+  let latents = held(split.from?.data ?? gaussian(request.seed, streams.initial, 0, size))
   let previous: Float32Array = new Float32Array(size)
   const silence = new Float32Array(size)
   for (const [index, step] of steps.entries()) {

@@ -3,6 +3,7 @@
  */
 
 import type { Page } from 'playwright'
+import { decibels } from '../../client/frames.ts'
 import type { Client, VideoRequest } from '../../client/index.ts'
 
 /** What came of it. */
@@ -77,9 +78,7 @@ async function run({ request, provider }: { request: VideoRequest; provider: 'we
 }
 
 /** Likeness of two results in decibels; Infinity where they are equal. */
-export function decibels(one: Generated, other: Generated): number {
+export function likeness(one: Generated, other: Generated): number {
   const [a, b] = [one, other].map(({ pixels }) => Buffer.from(pixels, 'base64')) as [Buffer, Buffer]
-  if (a.length !== b.length || a.length === 0) return Number.NEGATIVE_INFINITY
-  const squares = a.reduce((sum, value, at) => sum + (value - (b[at] as number)) ** 2, 0)
-  return squares === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((255 * 255 * a.length) / squares)
+  return decibels(a, b)
 }
