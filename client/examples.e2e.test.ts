@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, chromium as browsers, type Page } from 'playwright'
@@ -9,23 +9,6 @@ import { root } from '../test/sources.ts'
 import { toyAssets } from '../test/toy-assets.ts'
 import { isolationHeaders, zoetropeAssets } from './studio/assets.ts'
 
-/** A page around the component, as an app in development has it: everything is begun twice, and once undone. */
-const app = `
-import { StrictMode, useState, createElement } from 'react'
-import { createRoot } from 'react-dom/client'
-import { PromptVideo } from '/examples/react.tsx'
-
-function App() {
-  const [prompt, setPrompt] = useState('a red boat')
-  const [there, setThere] = useState(true)
-  return createElement('main', {},
-    createElement('button', { id: 'another', onClick: () => setPrompt('a pink cup') }, 'another'),
-    createElement('button', { id: 'away', onClick: () => setThere(false) }, 'away'),
-    there && createElement(PromptVideo, { prompt, seed: 3 }))
-}
-createRoot(document.getElementById('root')).render(createElement(StrictMode, {}, createElement(App)))
-`
-
 let server: ViteDevServer
 let browser: Browser
 let address: string
@@ -34,27 +17,13 @@ const said: string[] = []
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'zoetrope-examples-'))
-  await writeFile(join(folder, 'app.js'), app)
-  await writeFile(
-    join(folder, 'index.html'),
-    '<!doctype html><div id="root"></div><script type="module" src="./app.js"></script>',
-  )
   server = await createServer({
     configFile: false,
     root,
     cacheDir: join(folder, 'cache'),
     logLevel: 'error',
     plugins: [zoetropeAssets({ more: toyAssets })],
-    resolve: {
-      alias: [
-        { find: 'zoetrope/client', replacement: join(root, 'client/index.ts') },
-        // The app's own folder has none of its packages.
-        ...['react', 'react-dom'].map((name) => ({
-          find: new RegExp(`^${name}(?=/|$)`),
-          replacement: join(root, 'node_modules', name),
-        })),
-      ],
-    },
+    resolve: { alias: { 'zoetrope/client': join(root, 'client/index.ts') } },
     // Found late they would reload the page in the middle of a test.
     optimizeDeps: {
       include: ['valibot', 'mediabunny', 'react', 'react-dom/client', 'react/jsx-dev-runtime'],
@@ -64,7 +33,6 @@ beforeAll(async () => {
       host: '127.0.0.1',
       port: 0,
       headers: isolationHeaders,
-      fs: { allow: [root, folder] },
       watch: null,
       hmr: false,
     },
@@ -110,7 +78,7 @@ describe('an example in a page', { timeout: 240_000 }, () => {
   })
 
   it('in React makes a video, another for another prompt, and stops when it goes', async () => {
-    const page = await opened(`@fs${folder}/index.html`)
+    const page = await opened('test/examples/strict.html')
     await plays(page, 'a red boat')
     const first = await page.getAttribute('video', 'src')
     await page.click('#another')

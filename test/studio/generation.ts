@@ -37,6 +37,23 @@ export async function generate(
   return page.evaluate(run, { request, provider })
 }
 
+/** Milliseconds that the page's client expects a request to take on this device, having fetched and timed its model. */
+export async function estimated(page: Page, request: VideoRequest, provider: 'webgpu' | 'wasm'): Promise<number> {
+  await page.waitForFunction(() => 'sdk' in globalThis)
+  return page.evaluate(
+    async ({ request, provider }) => {
+      const { sdk } = globalThis as unknown as { sdk: Sdk }
+      const zoetrope = sdk.createClient({ executionProvider: provider })
+      const [standard] = (await zoetrope.models.list()).filter((each) => each.standard)
+      await zoetrope.models.prefetch(standard?.card.id ?? '')
+      const { device } = await zoetrope.videos.route({ ...request, inferenceMode: 'only_on_device' })
+      zoetrope[Symbol.dispose]()
+      return device.etaMs ?? Number.NaN
+    },
+    { request, provider },
+  )
+}
+
 type Sdk = typeof import('../../client/index.ts')
 
 /** In the page. */
