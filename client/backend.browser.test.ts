@@ -4,6 +4,7 @@ import { modelOf } from '../models/pipeline/model.ts'
 import { effectiveRequest } from '../shared/generation.ts'
 import { toyModel } from '../test/toy-model.ts'
 import { type ExecutionProvider, webBackend } from './backend.ts'
+import { decibels } from './frames.ts'
 import { buildFor, capabilities, loadRuntime } from './runtime.ts'
 
 const ort = await loadRuntime(buildFor(capabilities()), new URL('/runtime/', location.href).href, 1)
@@ -19,17 +20,12 @@ async function frames(provider: ExecutionProvider, guided: boolean): Promise<Uin
   return Uint8Array.from(parts.flatMap((part) => Array.from(part)))
 }
 
-function psnr(a: Uint8Array, b: Uint8Array): number {
-  const squares = a.reduce((sum, value, index) => sum + (value - (b[index] as number)) ** 2, 0)
-  return 10 * Math.log10((255 * 255 * a.length) / squares)
-}
-
 describe('the browser backend', () => {
   for (const guided of [true, false])
     it(`makes the same clip on WebGPU, with no node on the CPU, and on wasm (${guided ? 'student' : 'teacher'})`, async () => {
       const [gpu, wasm] = [await frames('webgpu', guided), await frames('wasm', guided)]
       expect(gpu.length).toBe(9 * 32 * 32 * 3)
       expect(new Set(gpu).size).toBeGreaterThan(50)
-      expect(psnr(gpu, wasm)).toBeGreaterThan(40)
+      expect(decibels(gpu, wasm)).toBeGreaterThan(40)
     })
 })

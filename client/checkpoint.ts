@@ -9,6 +9,7 @@
 import type { Backend, HostTensor, Session } from '../models/pipeline/backend.ts'
 import type { Latents } from '../models/pipeline/split.ts'
 import { contentKey, type EffectiveRequest } from '../shared/generation.ts'
+import { localKey } from '../shared/receipt.ts'
 import { hashOf, sha256 } from './hash.ts'
 import type { Runnable } from './runnable.ts'
 import type { Shelf } from './shelf.ts'
@@ -66,8 +67,7 @@ export async function checkpointKey(
   { stop_step: _, ...request }: EffectiveRequest,
   from?: Pick<Latents, 'data' | 'step'>,
 ): Promise<string> {
-  const weightsSha256 = await hashOf([...hashes, schedule])
-  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256 }
+  const key = localKey(await hashOf([...hashes, schedule]), request)
   const whole = await contentKey({ ...request, output_format: 'latents' }, key)
   if (from === undefined) return whole
   const { buffer, byteOffset, byteLength } = from.data

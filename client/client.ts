@@ -4,9 +4,11 @@
  * Whether in one place or in two, a run is the same call with the same events. Knows neither page nor network.
  */
 
+import type { Picture } from '../models/pipeline/first-frame.ts'
 import { GenerationError } from '../shared/errors.ts'
 import type { DeviceReport, InferenceMode } from '../shared/request.ts'
 import type { Route } from '../shared/routing.ts'
+import { uploadAsset } from './assets.ts'
 import { embeddedTexts } from './embeddings.ts'
 import type { ModelState } from './engine.ts'
 import type { EngineThread } from './engine-thread.ts'
@@ -16,6 +18,7 @@ import { generateHybrid, type Hybrid } from './hybrid.ts'
 import { followed, type Job } from './job.ts'
 import { generateLocally, type LocalRun, prefetchLocally, type Threads } from './local.ts'
 import { camelCase, snakeCase } from './names.ts'
+import { pngOf, readPicture } from './picture.ts'
 import { createRemotely, followRemotely, generateRemotely, jobAt } from './remote.ts'
 import { nowhere, routeRequest } from './router.ts'
 import { generateSpeculatively } from './speculation.ts'
@@ -35,6 +38,11 @@ export interface CreateOptions {
    * a model's text encoder is too large to be fetched, and the device otherwise.
    */
   readonly textEncoder?: 'on_device' | 'in_cloud'
+  /**
+   * A picture that the clip begins with; its middle where it has other proportions. The last frame of a clip extends it.
+   * In the cloud only models take it that list `first_frame`.
+   */
+  readonly firstFrame?: ImageBitmapSource
 }
 
 export interface PrefetchOptions {
@@ -61,7 +69,10 @@ export interface Client extends Disposable {
   readonly models: {
     /** The models of this page. */
     readonly list: () => Promise<readonly ModelState[]>
-    /** Downloads and readies a model; a cut download goes on where it was cut. */
+    /**
+     * Downloads and readies a model, and times a step of it, so that a route knows how long a run takes. A cut download
+     * goes on where it was cut.
+     */
     readonly prefetch: (id: string, options?: PrefetchOptions) => Promise<void>
     /** Frees the space of a model's weights. */
     readonly remove: (id: string) => Promise<void>
@@ -90,10 +101,15 @@ export function clientOver({ threads, service, probe, inferenceMode }: Surroundi
   return {
     device: { probe },
     videos: {
-      create: async (request, { signal, idempotencyKey = crypto.randomUUID(), hybrid, textEncoder } = {}) => {
+      create: async (
+        request,
+        { signal, idempotencyKey = crypto.randomUUID(), hybrid, textEncoder, firstFrame } = {},
+      ) => {
+        if (hybrid !== undefined && firstFrame !== undefined) throw splitPicture()
         const { mode, told, route } = await routed(request, hybrid)
         if (route.source === null) throw nowhere(route, mode)
-        const decided = { threads, service, request, told, mode, route, idempotencyKey, textEncoder }
+        const picture = firstFrame === undefined ? undefined : await readPicture(firstFrame)
+        const decided = { threads, service, request, told, mode, route, idempotencyKey, textEncoder, picture }
         if (route.source === 'in_cloud') return cloudJob(decided, signal)
         const run = route.source === 'hybrid' ? hybridRun(decided, hybrid as Hybrid) : deviceRun(decided)
         return followed(run.id, run.events, signal)
@@ -113,8 +129,13 @@ export function clientOver({ threads, service, probe, inferenceMode }: Surroundi
     },
     models: {
       list: () => thread().models(forever()),
-      prefetch: (id, { signal = forever(), onProgress = () => {} } = {}) =>
-        prefetchLocally(threads, id, signal, onProgress),
+      prefetch: async (id, { signal = forever(), onProgress = () => {} } = {}) => {
+        await prefetchLocally(threads, id, signal, onProgress)
+        // Where that fails the run will say why, or fall to another rung.
+        await thread()
+          .measure(id, signal)
+          .catch(() => signal.throwIfAborted())
+      },
       remove: (id) => thread().remove(id, forever()),
     },
     [Symbol.dispose]: () => {
@@ -150,13 +171,28 @@ interface Decided {
   readonly route: Route
   readonly idempotencyKey: string
   readonly textEncoder: CreateOptions['textEncoder']
+  readonly picture: Picture | undefined
+}
+
+const splitPicture = () =>
+  new GenerationError(
+    'conflicting_parameters',
+    'hybrid: got it beside firstFrame, allowed is one of them; a clip that begins with a picture runs in one place',
+  )
+
+/** The request as the service takes it: a picture becomes an asset. */
+async function sendable({ request, picture }: Decided, service: Service, signal: AbortSignal): Promise<VideoRequest> {
+  if (picture === undefined) return request
+  const image = await uploadAsset(service, { bytes: await pngOf(picture), contentType: 'image/png' }, signal)
+  return { ...request, image }
 }
 
 /** The service's job; while weights that are only missing come in, the device tries to be there first. */
 async function cloudJob(decided: Decided, signal: AbortSignal | undefined): Promise<Job> {
   const { request, idempotencyKey, route, told } = decided
   const there = required(decided.service)
-  const job = decidedHere(await createRemotely(there, request, idempotencyKey, signal ?? forever()), decided)
+  const body = await sendable(decided, there, signal ?? forever())
+  const job = decidedHere(await createRemotely(there, body, idempotencyKey, signal ?? forever()), decided)
   if (route.reason !== 'weights_not_cached' || told === undefined) {
     return followed(job.id, (stop) => asDecided(followRemotely(there, job, stop), decided), signal)
   }
@@ -180,17 +216,27 @@ async function* asDecided(events: AsyncIterable<ClientEvent>, decided: Decided):
     yield event.type === 'status' ? { ...event, job: decidedHere(event.job, decided) } : event
 }
 
-const localRun = ({ service, request, told, mode, route, idempotencyKey, textEncoder }: Decided): LocalRun => ({
+const localRun = ({
+  service,
+  request,
+  told,
+  mode,
+  route,
+  idempotencyKey,
+  textEncoder,
+  picture,
+}: Decided): LocalRun => ({
   id: `vid_local_${idempotencyKey.replaceAll('-', '')}`,
   request,
   inferenceMode: mode,
   routingReason: route.reason,
   ...textsOf(service, request, told, textEncoder),
+  ...(picture === undefined ? {} : { firstFrame: picture }),
 })
 
 /** A run on the device that fails there goes to the cloud, where the mode and a service allow it. */
 function deviceRun(decided: Decided) {
-  const { threads, service, request, mode, idempotencyKey } = decided
+  const { threads, service, mode, idempotencyKey } = decided
   const run = localRun(decided)
   return {
     id: run.id,
@@ -199,7 +245,7 @@ function deviceRun(decided: Decided) {
         yield* generateLocally(threads, run, signal)
       } catch (error) {
         if (service === undefined || !mayLeave(error, mode, signal)) throw error
-        yield* generateRemotely(service, request, idempotencyKey, signal)
+        yield* generateRemotely(service, await sendable(decided, service, signal), idempotencyKey, signal)
       }
     },
   }

@@ -19,6 +19,7 @@ export interface EngineThread extends Disposable {
     signal: AbortSignal,
     onProgress: (received: number, total: number) => void,
   ) => Promise<void>
+  readonly measure: (model: string, signal: AbortSignal) => Promise<void>
   readonly models: (signal: AbortSignal) => Promise<readonly ModelState[]>
   readonly remove: (model: string, signal: AbortSignal) => Promise<void>
 }
@@ -135,6 +136,7 @@ export function engineThread(
       for await (const answer of ask({ kind: 'prefetch', model }, signal))
         if (answer.kind === 'received') onProgress(answer.received, answer.total)
     },
+    measure: async (model, signal) => void (await answerTo(ask({ kind: 'measure', model }, signal))),
     models: async (signal) => (await answerTo(ask({ kind: 'models' }, signal))) as readonly ModelState[],
     remove: async (model, signal) => void (await answerTo(ask({ kind: 'remove', model }, signal))),
     [Symbol.dispose]: () => end(aborted()),

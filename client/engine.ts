@@ -5,23 +5,26 @@
  * goes on from one that is there. One generation at a time. Knows no page and no service.
  */
 
+import { type Picture, pictureAt } from '../models/pipeline/first-frame.ts'
 import type { SplitRunner } from '../models/pipeline/generate.ts'
 import type { PromptEmbeddings } from '../models/pipeline/known-texts.ts'
 import type { Latents } from '../models/pipeline/split.ts'
+import { catalogModelOf, standardClip } from '../shared/catalog.ts'
 import { resolveRequest, type Warning } from '../shared/effective.ts'
 import { GenerationError } from '../shared/errors.ts'
 import type { EffectiveRequest } from '../shared/generation.ts'
 import type { ModelCard } from '../shared/manifest.ts'
 import { type Receipt, receiptOf } from '../shared/receipt.ts'
 import { parseRequest } from '../shared/request.ts'
-import { checkpointKey } from './checkpoint.ts'
-import { deviceModelOf } from './device-model.ts'
+import { type Checkpoint, checkpointKey } from './checkpoint.ts'
+import { deviceModelOf, isOwn } from './device-model.ts'
 import type { Output, UnnumberedEvent } from './events.ts'
 import type { Clip } from './frames.ts'
 import { encodeGif } from './gif.ts'
 import { sha256 } from './hash.ts'
 import { type EngineOptions, furnish, goldenVerdict, type House, lazily, type Seated, seat } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
+import { stepTimer, trial } from './pace.ts'
 import { posterOf } from './poster.ts'
 import { eventQueue } from './queue.ts'
 import { makerOf } from './receipt.ts'
@@ -35,6 +38,8 @@ export interface EngineRequest {
   readonly texts?: readonly (readonly [prompt: string, text: PromptEmbeddings])[]
   /** What to go on from, one for each output; without it the run begins with noise. */
   readonly from?: readonly Handover[]
+  /** A picture that the clip begins with, of any size. */
+  readonly firstFrame?: Picture
 }
 
 /** Latents [1, C, F, h, w] with `step` rows behind them, checked against the request by whoever brings them. */
@@ -61,6 +66,8 @@ export interface ModelState {
   readonly standard: boolean
   readonly cached: boolean
   readonly golden: 'pass' | 'fail' | 'untested'
+  /** Milliseconds of a step of its standard clip on this device, where one was run. */
+  readonly msPerStep?: number
 }
 
 export interface Engine {
@@ -71,6 +78,8 @@ export interface Engine {
     signal: AbortSignal,
     onProgress: (received: number, total: number) => void,
   ) => Promise<void>
+  /** Finds out what a step of one of our models takes, unless that is known or a run comes between. */
+  readonly measure: (id: string, signal: AbortSignal) => Promise<void>
   readonly models: (signal: AbortSignal) => Promise<ModelState[]>
   readonly remove: (id: string, signal: AbortSignal) => Promise<void>
   /** Settles when the GPU is gone: this engine is of no more use. */
@@ -89,17 +98,26 @@ export function createEngine(options: EngineOptions): Engine {
       const context = await house()
       await seat(context, await context.library.card(id, signal), signal, onProgress)
     },
+    measure: async (id, signal) => {
+      const context = await house()
+      const card = await context.library.card(id, signal)
+      if (isOwn(card) && (await context.paces.of(card)) === undefined) await measured(context, card, signal)
+    },
     models: async (signal) => {
-      const { library, notes } = await house()
+      const { library, notes, paces } = await house()
       const standard = await library.standard(signal)
       const cards = await Promise.all((await library.ids(signal)).map((id) => library.card(id, signal)))
       return Promise.all(
-        cards.map(async (card) => ({
-          card,
-          standard: card.id === standard,
-          cached: await library.cached(card),
-          golden: options.provider === 'wasm' ? 'pass' : await goldenVerdict(notes, card),
-        })),
+        cards.map(async (card) => {
+          const msPerStep = await paces.of(card)
+          return {
+            card,
+            standard: card.id === standard,
+            cached: await library.cached(card),
+            golden: options.provider === 'wasm' ? 'pass' : await goldenVerdict(notes, card),
+            ...(msPerStep === undefined ? {} : { msPerStep }),
+          }
+        }),
       )
     },
     remove: async (id, signal) => {
@@ -110,24 +128,43 @@ export function createEngine(options: EngineOptions): Engine {
   }
 }
 
+async function measured(house: House, card: ModelCard, signal: AbortSignal): Promise<void> {
+  const seated = await seat(house, card, signal, () => {})
+  const release = await house.turn()
+  const own = new AbortController()
+  house.trial = own
+  try {
+    const milliseconds = await trial(seated, AbortSignal.any([signal, own.signal]))
+    if (milliseconds !== undefined)
+      await house.paces.note(card, standardClip(catalogModelOf(card).parameters), milliseconds)
+  } finally {
+    delete house.trial
+    release()
+  }
+}
+
 async function* generation(
   house: House,
-  { request, seed, texts = [], from }: EngineRequest,
+  { request, seed, texts = [], from, firstFrame }: EngineRequest,
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent> {
   const parsed = parseRequest(request)
   const card = await house.library.card(parsed.model ?? (await house.library.standard(signal)), signal)
   // Refused before a byte of weights is fetched.
-  const { effective, warnings } = resolveFor(card, parsed, seed)
+  const { effective: resolved, warnings } = resolveFor(card, parsed, seed)
+  const picture = firstFrame === undefined ? undefined : await fittedPicture(firstFrame, resolved, card)
+  const effective = picture === undefined ? resolved : { ...resolved, frame_images: picture.frame_images }
   yield { type: 'begun', effective, warnings }
   for (const [prompt, text] of texts) house.texts.keep(card.id, prompt, text)
   const seated = yield* seating(house, card, signal)
   const hashes: string[] = []
+  house.trial?.abort()
   const release = await house.turn()
   try {
+    const given = picture && (await seated.runner.encode?.(picture.pixels, effective.height, effective.width))
     for (let index = 0; index < effective.n; index++) {
       const one = { ...effective, n: 1, seed: (effective.seed + index) % 2 ** 32 }
-      const place = { index, of: effective.n, from: from?.[index] }
+      const place = { index, of: effective.n, from: from?.[index], given }
       const output = yield* made(house, seated, one, place, signal)
       hashes.push(output.sha256)
       yield { type: 'output', output }
@@ -157,6 +194,20 @@ function resolveFor(card: ModelCard, parsed: ReturnType<typeof parseRequest>, se
   return { effective: { ...effective, num_inference_steps: steps, guidance_scale: guidance, scheduler }, warnings }
 }
 
+/** A picture as the request takes it, named by its hash. @throws GenerationError unsupported_capability. */
+async function fittedPicture(picture: Picture, { height, width }: EffectiveRequest, card: ModelCard) {
+  if (!isOwn(card)) {
+    throw new GenerationError(
+      'unsupported_capability',
+      `first_frame: got a picture, ${card.id} begins with none; name another model or leave it out`,
+      { pointer: '/frame_images' },
+    )
+  }
+  const pixels = pictureAt(picture, height, width)
+  const frame = { image: await sha256(Uint8Array.from(pixels)), frame_type: 'first_frame' as const }
+  return { pixels, frame_images: [frame] }
+}
+
 /** seat() with its downloads as events. */
 async function* seating(house: House, card: ModelCard, signal: AbortSignal): AsyncGenerator<EngineEvent, Seated> {
   const heard = eventQueue<EngineEvent>()
@@ -172,6 +223,7 @@ interface Place {
   readonly index: number
   readonly of: number
   readonly from: Handover | undefined
+  readonly given: Float32Array | undefined
 }
 
 /** One output: latents by the pipeline, then frames, then the file; or the latents themselves. */
@@ -198,34 +250,58 @@ async function* denoised(
   house: House,
   { steps, model, runner }: Seated,
   request: EffectiveRequest,
-  { key, from, scaled }: Place & { readonly key: string; readonly scaled: (value: number) => number },
+  { key, from, given, scaled }: Place & { readonly key: string; readonly scaled: (value: number) => number },
   signal: AbortSignal,
 ): AsyncGenerator<EngineEvent, Latents> {
   const { num_frames: frames, width, height, stop_step: until } = request
   const waiting: EngineEvent[] = []
   const clock = stepClock(until ?? model.rows(request).length)
+  const timer = stepTimer()
+  let keeping = true
+  const keep = async (checkpoint: Checkpoint) => {
+    if (!keeping) return
+    try {
+      await house.checkpoints.save(key, checkpoint)
+    } catch (error) {
+      if (!(error instanceof GenerationError) || error.code !== 'storage_full') throw error
+      // A run that cannot be taken up again is still a run.
+      keeping = false
+      waiting.push({ type: 'warning', code: 'checkpoint_unkept', message: unkept })
+    }
+  }
   steps.watch({
     start: from?.step ?? 0,
     from: await house.checkpoints.load(key),
     onStep: async (checkpoint) => {
-      await house.checkpoints.save(key, checkpoint)
+      await keep(checkpoint)
+      timer.stepped()
       const preview = runner.preview?.(checkpoint.estimate, { frames, height, width })
       if (preview === undefined) return
       const shown = { frameIndex: 0, contentType: 'image/x-rgb', frames: preview }
       waiting.push({ type: 'preview', step: checkpoint.step, ...shown })
     },
   })
-  const split = { ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) }
+  const split = {
+    ...(from === undefined ? {} : { from }),
+    ...(until === undefined ? {} : { until }),
+    ...(given === undefined ? {} : { given }),
+  }
   const events = runner.denoise(request, signal, split)
   for (;;) {
     const { done, value } = await events.next()
     yield* waiting.splice(0)
-    if (done) return value
+    if (done) {
+      const milliseconds = timer.mean()
+      if (milliseconds !== undefined) await house.paces.note(model.card, request, milliseconds)
+      return value
+    }
     const { seq: _, ...event } = value
     if (event.type === 'progress') yield { ...event, value: scaled(event.value), ...clock(event.step) }
     else yield pipelineEvent(event)
   }
 }
+
+const unkept = 'this browser’s storage is full: the run goes on, but a reload would begin it anew'
 
 async function* decoded(
   { runner }: Seated,
@@ -243,9 +319,9 @@ async function* decoded(
   }
   yield { type: 'progress', value: scaled(1), stage: 'mux', inferenceSource: 'on_device' }
   const { bytes, contentType } = await (encoders[format] as Encoder)(clip, signal)
-  const file = await fileOf(bytes, contentType, request, index)
-  // Where nothing draws outside a page, as in Node, a clip has no poster.
-  return typeof OffscreenCanvas === 'undefined' ? file : { ...file, poster: await posterOf(clip) }
+  // Worth having, not failing for.
+  const poster = await posterOf(clip).catch(() => undefined)
+  return { ...(await fileOf(bytes, contentType, request, index)), ...(poster === undefined ? {} : { poster }) }
 }
 
 /** As they lie in memory: every machine with a browser is little-endian. */

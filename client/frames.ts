@@ -27,6 +27,25 @@ export function rgbaOf({ width, height, pixels }: Pick<Clip, 'width' | 'height' 
   return new ImageData(data, width, height)
 }
 
+/** How alike two lists of pixels are: 10·log10(255² / mean squared difference), Infinity where they are equal. */
+export function decibels(one: ArrayLike<number>, other: ArrayLike<number>): number {
+  if (one.length !== other.length || one.length === 0) return Number.NEGATIVE_INFINITY
+  let squares = 0
+  for (let at = 0; at < one.length; at++) squares += ((one[at] as number) - (other[at] as number)) ** 2
+  return squares === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((255 * 255 * one.length) / squares)
+}
+
+/** RGBA to RGB, whatever its opacity. */
+export function rgbOf(rgba: Uint8ClampedArray): Uint8Array {
+  const rgb = new Uint8Array((rgba.length / 4) * 3)
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    rgb[to] = rgba[from] as number
+    rgb[to + 1] = rgba[from + 1] as number
+    rgb[to + 2] = rgba[from + 2] as number
+  }
+  return rgb
+}
+
 /** One frame as I420: luma, then both chroma planes at half the sides. BT.709, limited range; sides must be even. */
 export function i420Of(
   { width, height, pixels }: Pick<Clip, 'width' | 'height' | 'pixels'>,

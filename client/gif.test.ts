@@ -2,6 +2,7 @@ import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { renderClip } from '../models/world/renderer.ts'
 import type { Clip } from './frames.ts'
+import { decibels } from './frames.ts'
 import { encodeGif } from './gif.ts'
 
 async function decoded(clip: Clip): Promise<{ frames: number; delay: number[]; pixels: Uint8Array }> {
@@ -26,8 +27,7 @@ describe('GIF', () => {
     const scene = { puppet: 'bird', colour: 'blue', action: 'moves left', scene: 'sea', camera: 'zooms in' } as const
     const clip = { ...renderClip(scene, 1, { frames: 5, height: 128, width: 128 }), fps: 8 }
     const { pixels } = await decoded(clip)
-    const squares = pixels.reduce((sum, value, at) => sum + (value - (clip.pixels[at] as number)) ** 2, 0)
-    expect(10 * Math.log10((255 * 255 * pixels.length) / squares)).toBeGreaterThan(30)
+    expect(decibels(pixels, clip.pixels)).toBeGreaterThan(30)
     const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, at) => (Math.imul(at + 1, 2654435761) >>> 24) & 0xff)
     expect((await decoded({ frames: 1, height: 64, width: 64, fps: 8, pixels: noise })).pixels).toHaveLength(
       noise.length,

@@ -13,6 +13,7 @@ import { type CheckpointStore, checkpointStore, type SteppingBackend, stepping }
 import type { ModelState } from './engine.ts'
 import { type GoldenResult, goldenForward, requirePass } from './golden.ts'
 import { type ModelLibrary, modelLibrary } from './models.ts'
+import { type PaceBook, paceBook } from './pace.ts'
 import { weightsHash } from './receipt.ts'
 import type { Runnable } from './runnable.ts'
 import { buildFor, capabilities, loadRuntime, type OrtModule } from './runtime.ts'
@@ -39,11 +40,14 @@ export interface House {
   readonly notes: Shelf
   readonly library: ModelLibrary
   readonly checkpoints: CheckpointStore
+  readonly paces: PaceBook
   readonly texts: TextShelf
   readonly runtime: () => Promise<OrtModule>
   readonly backend: () => Promise<WebBackend>
   /** The backend runs one generation at a time. */
   readonly turn: () => Promise<() => void>
+  /** Ends the trial that is under way: a run has come. */
+  trial?: AbortController
   /** The model in memory or on its way there; the last one asked for. */
   seating?: { readonly id: string; readonly listeners: Set<Listener>; readonly done: Promise<Seated> }
 }
@@ -76,6 +80,7 @@ export async function furnish(options: EngineOptions, onLoss: (loss: GenerationE
     notes,
     library: modelLibrary({ base: options.modelsUrl, store, cards: notes, keys: options.manifestKeys, texts }),
     texts,
+    paces: paceBook(notes, options.provider),
     checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
     runtime,
     turn: turns(),

@@ -1,6 +1,7 @@
 /** An imported model on a page: its files from an address, its text from a node, its video by the SDK. */
 
 import { afterEach, describe, expect, it } from 'vitest'
+import { decibels } from './frames.ts'
 import { type Client, type ClientEvent, type ClientOptions, createClient } from './index.ts'
 
 const clients: Client[] = []
@@ -51,8 +52,7 @@ describe('an imported model in a browser', () => {
     const [a, b] = [pixelsOf(gpu.events), pixelsOf(wasm.events)]
     expect(a).toHaveLength(9 * 32 * 48 * 3)
     expect(new Set(a).size).toBeGreaterThan(50)
-    const squares = a.reduce((sum, value, index) => sum + (value - (b[index] as number)) ** 2, 0)
-    expect(10 * Math.log10((255 * 255 * a.length) / squares)).toBeGreaterThan(40)
+    expect(decibels(a, b)).toBeGreaterThan(40)
     const other = await run({ ...withNode, executionProvider: 'wasm' }, { prompt: 'a red sea' })
     expect(pixelsOf(other.events)).not.toEqual(b)
     // Shaders of a software GPU take their time to compile.

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../shared/random.ts'
-import { decibels, type Generated, generate } from '../test/studio/generation.ts'
+import { type Generated, generate, likeness } from '../test/studio/generation.ts'
 import { type StudioSite, sdkSite } from '../test/studio/site.ts'
 
 /** All of them: `ZOETROPE_CRASHES=20 npx vitest run --project studio client/interruptions.e2e.test.ts`. */
@@ -41,7 +41,7 @@ function account(at: number, ran: readonly number[], made: Generated): Account {
     redone: ran.length - once.size,
     lost: steps - once.size,
     finishedOn: made.provider,
-    decibels: decibels(made, whole[made.provider ?? ''] as Generated),
+    decibels: likeness(made, whole[made.provider ?? ''] as Generated),
   }
 }
 

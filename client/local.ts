@@ -24,6 +24,8 @@ export interface LocalRun {
   readonly texts?: (signal: AbortSignal) => Promise<NonNullable<EngineRequest['texts']>>
   /** What another place has done of it already, one for each output. */
   readonly from?: EngineRequest['from']
+  /** A picture that the clip begins with. */
+  readonly firstFrame?: EngineRequest['firstFrame']
 }
 
 /** Where threads come from: one per execution provider, kept between runs. */
@@ -60,6 +62,7 @@ export async function* generateLocally(
     ...{ request: snakeCase(run.request), seed },
     ...(texts === undefined ? {} : { texts }),
     ...(run.from === undefined ? {} : { from: run.from }),
+    ...(run.firstFrame === undefined ? {} : { firstFrame: run.firstFrame }),
   }
   for await (const event of climbed(threads, request, signal))
     for (const each of state.hear(event)) yield { seq: ++seq, ...each } as ClientEvent

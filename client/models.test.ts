@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { base64url } from '../shared/signature.ts'
-import { chunkedFile, signWeightsManifest, type WeightsManifest } from '../shared/weights-manifest.ts'
+import { chunkedFile, signedDocument, signWeightsManifest, type WeightsManifest } from '../shared/weights-manifest.ts'
 import { toyModel } from '../test/toy-model.ts'
 import { modelLibrary } from './models.ts'
 import { memoryShelf } from './shelf.ts'
@@ -16,8 +16,15 @@ const { privateKey, publicKey } = (await crypto.subtle.generateKey('Ed25519', tr
 ])) as CryptoKeyPair
 const pinned = base64url(new Uint8Array(await crypto.subtle.exportKey('raw', publicKey)))
 const listed = await Promise.all(Object.entries(files).map(([file, bytes]) => chunkedFile(file, bytes)))
+const index = { default_model: 'toy', data: ['toy'] }
+const texts = { 'index.json': index, 'cards/toy.json': card }
+const documents = await Promise.all(
+  Object.entries(texts).map(([path, document]) =>
+    signedDocument(path, new TextEncoder().encode(JSON.stringify(document))),
+  ),
+)
 const manifest = (version: number, more: Partial<WeightsManifest> = {}) =>
-  signWeightsManifest({ kind: 'zt.weights.v1', version, files: listed, ...more }, privateKey)
+  signWeightsManifest({ kind: 'zt.weights.v1', version, files: listed, documents, ...more }, privateKey)
 
 afterEach(() => vi.unstubAllGlobals())
 
@@ -67,6 +74,45 @@ describe('models of a site whose key is pinned', () => {
     await expect(load(there, [pinned])).rejects.toMatchObject({ code: 'weights_integrity' })
     site({ 'manifest.json': await manifest(3) })
     expect((await load(there, [pinned])).card.id).toBe('toy')
+  })
+})
+
+describe('cards of a site whose key is pinned', () => {
+  const there = shelves()
+  const library = (keys: readonly string[] = [pinned]) => modelLibrary({ base, keys, ...there })
+
+  it('are read as the signed manifest lists them, and again without a network', async () => {
+    const asked = site({ ...texts, 'manifest.json': await manifest(1) })
+    expect(await library().card('toy', signal)).toEqual(card)
+    // The manifest is asked for once, not with every document.
+    expect(asked.filter((path) => path === 'manifest.json')).toHaveLength(1)
+    vi.stubGlobal('navigator', { onLine: false })
+    asked.length = 0
+    expect(await library().card('toy', signal)).toEqual(card)
+    expect(asked).toEqual([])
+  })
+
+  it.each([
+    ['a card of other numbers', { 'cards/toy.json': { ...card, prediction: 'sample' } }],
+    ['an index that names another standard', { 'index.json': { ...index, default_model: 'other' } }],
+  ])('are refused where the site serves %s, and what was kept stays', async (_what, wrong) => {
+    site({ ...texts, ...wrong, 'manifest.json': await manifest(1) })
+    await expect(library().card('toy', signal)).rejects.toMatchObject({ code: 'weights_integrity' })
+    // Without a key it is taken: nothing else stands between it and the engine.
+    await expect(modelLibrary({ base, ...shelves() }).card('toy', signal)).resolves.toBeDefined()
+    vi.stubGlobal('navigator', { onLine: false })
+    expect(await library().card('toy', signal)).toEqual(card)
+  })
+
+  it('follow a release that comes while the page is open', async () => {
+    const open = library()
+    site({ ...texts, 'manifest.json': await manifest(1) })
+    await open.card('toy', signal)
+    const next = { ...card, summary: 'the next release' }
+    const fresh = await signedDocument('cards/toy.json', new TextEncoder().encode(JSON.stringify(next)))
+    const listing = documents.map((each) => (each.path === fresh.path ? fresh : each))
+    site({ ...texts, 'cards/toy.json': next, 'manifest.json': await manifest(2, { documents: listing }) })
+    expect((await open.card('toy', signal)).summary).toBe('the next release')
   })
 })
 

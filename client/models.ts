@@ -2,10 +2,10 @@
  * Where models come from: cards and weights below one address, cards remembered for when there is no network.
  *
  * Layout: {base}index.json lists ids and names the standard one, {base}cards/{id}.json is a card, {base}weights/{file}
- * its files, {base}manifest.json the hashes of their chunks. `imported` of the index lists folders of `zoetrope import`:
+ * its files, {base}manifest.json the hashes of all of these. `imported` of the index lists folders of `zoetrope import`:
  * {base}imported/{id}/manifest.json and its files. Cards and manifests are checked by their schemas, weights by the hashes
- * in card and manifest. With keys pinned only what a signed manifest lists is fetched, and never by an older one than
- * before; without, a site may go without a manifest. Runs in the engine's worker.
+ * in card and manifest. With keys pinned nothing is taken that a signed manifest does not list, be it weights, a card or
+ * the index, and never by an older manifest than before; without, a site may go without one. Runs in the engine's worker.
  */
 
 import * as v from 'valibot'
@@ -15,6 +15,7 @@ import { GenerationError } from '../shared/errors.ts'
 import { type ModelCard, readCard, type WeightsReference } from '../shared/manifest.ts'
 import { publicKeyOf } from '../shared/signature.ts'
 import { type ChunkedFile, readWeightsManifest, type WeightsManifest } from '../shared/weights-manifest.ts'
+import { sha256 } from './hash.ts'
 import { fittedHere } from './imported.ts'
 import { importedModel, ownModel, type Runnable } from './runnable.ts'
 import { readFile, type Shelf, writeFile } from './shelf.ts'
@@ -56,11 +57,16 @@ export interface LibraryOptions {
 
 export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOptions): ModelLibrary {
   const manifests = new Map<string, ImportedManifest>()
+  const release = releaseAt(base, cards, keys)
+  const document = (name: string, path: string, signal: AbortSignal) =>
+    remembered(cards, name, `${base}${path}`, signal, (bytes) => release.vouch(path, bytes, signal))
   const index = async (signal: AbortSignal) => {
-    const url = `${base}index.json`
-    const result = v.safeParse(indexSchema, await remembered(cards, 'index.json', url, signal))
+    const result = v.safeParse(indexSchema, await document('index.json', 'index.json', signal))
     if (result.success) return result.output
-    throw new GenerationError('model_format', `models: ${url} must hold default_model and data, a list of ids`)
+    throw new GenerationError(
+      'model_format',
+      `models: ${base}index.json must hold default_model and data, a list of ids`,
+    )
   }
   const files = (card: ModelCard): readonly WeightsReference[] => {
     const manifest = manifests.get(card.id)
@@ -76,8 +82,7 @@ export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOp
       texts.of(manifest.id),
     )
   const importedCard = async (id: string, signal: AbortSignal) => {
-    const url = `${base}imported/${id}/manifest.json`
-    const manifest = readManifest(await remembered(cards, `${id}.manifest.json`, url, signal))
+    const manifest = readManifest(await document(`${id}.manifest.json`, `imported/${id}/manifest.json`, signal))
     manifests.set(id, manifest)
     return fitted(manifest).card
   }
@@ -89,12 +94,12 @@ export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOp
     standard: async (signal) => (await index(signal)).default_model,
     card: async (id, signal) => {
       if ((await index(signal)).imported.includes(id)) return importedCard(id, signal)
-      return readCard(await remembered(cards, `${id}.json`, `${base}cards/${id}.json`, signal))
+      return readCard(await document(`${id}.json`, `cards/${id}.json`, signal))
     },
     files,
     load: async (card, signal, onProgress) => {
       const manifest = manifests.get(card.id)
-      const chunked = await manifestAt(base, cards, keys, signal)
+      const chunked = await release.newest(signal)
       const download = downloading(files(card), onProgress)
       const fetched = (file: WeightsReference) =>
         store.read(listed(file, chunked, keys.length > 0), `${addressOf(card)}${file.file}`, signal, (count) =>
@@ -125,6 +130,41 @@ function downloading(files: readonly WeightsReference[], onProgress: DownloadPro
       [...received.values()].reduce((sum, each) => sum + each, 0),
       total,
     )
+  }
+}
+
+/** What a site's manifest vouches for. */
+interface Release {
+  /** The manifest as it is served now; undefined where there is none and none is asked for. */
+  readonly newest: (signal: AbortSignal) => Promise<WeightsManifest | undefined>
+  /** @throws GenerationError weights_integrity for a document that a signed manifest does not list as it is. */
+  readonly vouch: (path: string, bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal) => Promise<void>
+}
+
+function releaseAt(base: string, shelf: Shelf, keys: readonly string[]): Release {
+  let known: Promise<WeightsManifest | undefined> | undefined
+  const newest = (signal: AbortSignal) => {
+    const asked = manifestAt(base, shelf, keys, signal)
+    known = asked
+    asked.catch(() => {
+      if (known === asked) known = undefined
+    })
+    return asked
+  }
+  return {
+    newest,
+    vouch: async (path, bytes, signal) => {
+      if (keys.length === 0) return
+      const hash = await sha256(bytes)
+      const lists = (manifest: WeightsManifest | undefined) =>
+        manifest?.documents.some((each) => each.path === path && each.sha256 === hash) === true
+      // A site may have been released anew since the manifest was read.
+      if (lists(await (known ?? newest(signal))) || lists(await newest(signal))) return
+      throw new GenerationError(
+        'weights_integrity',
+        `${path}: got SHA-256 ${hash}, which the signed manifest does not list; serve index, cards and manifest of one release`,
+      )
+    },
   }
 }
 
@@ -176,21 +216,34 @@ const withChunks = (file: WeightsReference, { chunk_bytes, chunks }: ChunkedFile
   chunks,
 })
 
+type Check = (bytes: Uint8Array<ArrayBuffer>) => Promise<void>
+
 /** JSON from the network, or as it was when it was last fetched; without a network nothing is asked. */
-async function remembered(shelf: Shelf, name: string, url: string, signal: AbortSignal): Promise<unknown> {
+async function remembered(
+  shelf: Shelf,
+  name: string,
+  url: string,
+  signal: AbortSignal,
+  check: Check = async () => {},
+): Promise<unknown> {
+  const checked = async (bytes: Uint8Array<ArrayBuffer>, from: string) => {
+    await check(bytes)
+    return parsed(bytes, from)
+  }
   const known = navigator.onLine ? undefined : await readFile(shelf, name)
-  if (known !== undefined) return parsed(known, name)
+  if (known !== undefined) return checked(known, name)
   const response = await fetch(url, { signal, cache: 'no-cache' }).catch((cause: unknown) => {
     signal.throwIfAborted()
     return cause
   })
   if (response instanceof Response && response.ok) {
     const bytes = new Uint8Array(await response.arrayBuffer())
+    const read = await checked(bytes, url)
     await writeFile(shelf, name, bytes)
-    return parsed(bytes, url)
+    return read
   }
   const kept = await readFile(shelf, name)
-  if (kept !== undefined) return parsed(kept, name)
+  if (kept !== undefined) return checked(kept, name)
   if (!(response instanceof Response))
     throw new GenerationError('offline', `models: ${url} cannot be reached; connect once`, { cause: response })
   throw new GenerationError(

@@ -9,6 +9,7 @@ import type { EngineOptions } from './house.ts'
 export type Call = { readonly id: number } & (
   | { readonly kind: 'generate'; readonly request: EngineRequest }
   | { readonly kind: 'prefetch'; readonly model: string }
+  | { readonly kind: 'measure'; readonly model: string }
   | { readonly kind: 'models' }
   | { readonly kind: 'remove'; readonly model: string }
 )

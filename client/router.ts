@@ -43,6 +43,7 @@ export function routeRequest(request: VideoRequest, situation: Situation, hybrid
     dtype: 'f32',
     cached: state.cached,
     golden: state.golden === 'untested' ? ('pass' as const) : state.golden,
+    ...(state.msPerStep === undefined ? {} : { ms_per_step: state.msPerStep }),
   }
   return route({
     mode,

@@ -57,11 +57,11 @@ function opfsShelf(folder: string, directory: FileSystemDirectoryHandle): Shelf 
       return names
     },
     open: async (name) => {
-      const file = (await directory.getFileHandle(name, { create: true })) as WorkerFileHandle
+      const file = (await made(name, directory.getFileHandle(name, { create: true }))) as WorkerFileHandle
       // A second handle on a file is refused, so whoever comes second, in any tab, waits.
       const release = await turn(`zoetrope-file:${folder}/${name}`)
       try {
-        return opfsDrawer(name, await file.createSyncAccessHandle(), release)
+        return opfsDrawer(name, await made(name, file.createSyncAccessHandle()), release)
       } catch (error) {
         release()
         throw error
@@ -127,10 +127,18 @@ function guarded<T>(name: string, write: () => T): T {
   try {
     return write()
   } catch (cause) {
-    if (cause instanceof DOMException && cause.name === 'QuotaExceededError') throw full(name, 'more', 0, cause)
-    throw cause
+    throw refusal(name, cause)
   }
 }
+
+/** A full storage refuses even a file's making. */
+const made = <T>(name: string, making: Promise<T>): Promise<T> =>
+  making.catch((cause: unknown) => {
+    throw refusal(name, cause)
+  })
+
+const refusal = (name: string, cause: unknown): unknown =>
+  cause instanceof DOMException && cause.name === 'QuotaExceededError' ? full(name, 'more', 0, cause) : cause
 
 function full(name: string, wanted: number | string, got: number, cause?: unknown): GenerationError {
   return new GenerationError(

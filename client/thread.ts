@@ -50,6 +50,8 @@ async function perform(engine: Engine, call: Call, signal: AbortSignal): Promise
       return engine.prefetch(call.model, signal, (received, total) =>
         send({ id: call.id, kind: 'received', received, total }),
       )
+    case 'measure':
+      return engine.measure(call.model, signal)
     case 'models':
       return engine.models(signal)
     case 'remove':

@@ -3,7 +3,7 @@
  */
 
 import { useEffect, useState } from 'react'
-import { createClient, GenerationError, type JobState } from 'zoetrope/client'
+import { createClient, GenerationError } from 'zoetrope/client'
 
 /** One for the page: it holds the engine and the models. */
 const zoetrope = createClient()
@@ -13,30 +13,37 @@ export interface PromptVideoProps {
   readonly seed?: number
 }
 
+type State =
+  | { readonly kind: 'working'; readonly done: number }
+  | { readonly kind: 'ready'; readonly url: string }
+  | { readonly kind: 'failed'; readonly problem: string }
+
+const fresh: State = { kind: 'working', done: 0 }
+
 export function PromptVideo({ prompt, seed }: PromptVideoProps) {
-  const [done, setDone] = useState(0)
-  const [state, setState] = useState<JobState>()
-  const [problem, setProblem] = useState('')
+  const [state, setState] = useState<State>(fresh)
 
   useEffect(() => {
     const stop = new AbortController()
+    setState(fresh)
     const run = async () => {
       const request = seed === undefined ? { prompt } : { prompt, seed }
       using job = await zoetrope.videos.create(request, { signal: stop.signal })
-      for await (const event of job.events()) if (event.type === 'progress') setDone(event.value)
-      setState(await job.result())
-      // Disposing the job frees the video's address, so it waits until the component goes.
-      await new Promise((resolve) => stop.signal.addEventListener('abort', resolve))
+      for await (const event of job.events())
+        if (event.type === 'progress') setState({ kind: 'working', done: event.value })
+      const [output] = (await job.result()).outputs
+      if (output !== undefined) setState({ kind: 'ready', url: output.url })
+      // Disposing the job frees the video's address, so it waits until the component goes or asks for another.
+      if (!stop.signal.aborted) await new Promise((resolve) => stop.signal.addEventListener('abort', resolve))
     }
     run().catch((error: unknown) => {
       if (error instanceof GenerationError && error.code === 'aborted') return
-      setProblem(error instanceof Error ? error.message : String(error))
+      setState({ kind: 'failed', problem: error instanceof Error ? error.message : String(error) })
     })
     return () => stop.abort()
   }, [prompt, seed])
 
-  const url = state?.outputs[0]?.url
-  if (problem !== '') return <p role="alert">{problem}</p>
-  if (url === undefined) return <progress value={done} aria-label={`Making: ${prompt}`} />
-  return <video src={url} aria-label={prompt} autoPlay loop muted playsInline />
+  if (state.kind === 'failed') return <p role="alert">{state.problem}</p>
+  if (state.kind === 'working') return <progress value={state.done} aria-label={`Making: ${prompt}`} />
+  return <video src={state.url} aria-label={prompt} autoPlay loop muted playsInline />
 }

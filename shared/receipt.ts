@@ -4,7 +4,7 @@
  * Bit equality is claimed only within one `deterministic_class`. Names are the wire's.
  */
 
-import { contentKey, type EffectiveRequest } from './generation.ts'
+import { contentKey, type EffectiveRequest, type KeyContext } from './generation.ts'
 import type { ModelCard } from './manifest.ts'
 import { sigmasOf } from './plan.ts'
 import type { SamplerStep } from './sampler.ts'
@@ -44,6 +44,18 @@ export interface Maker extends Pick<Receipt, 'quantization' | 'schedule' | 'runt
   readonly deterministic_class: string
 }
 
+/**
+ * What the content key of a run on one's own machine takes besides the request. Its media have no ids: they are named by
+ * their hashes.
+ */
+export const localKey = (weightsSha256: string, { frame_images: frames = [] }: EffectiveRequest): KeyContext => ({
+  policyVersion: '0',
+  tenant: 'local',
+  provider: 'local',
+  weightsSha256,
+  hashes: new Map(frames.map(({ image }) => [image, image])),
+})
+
 /** The receipt of what one of our own runtimes made; a split run adds where its plan was cut. */
 export async function receiptOf(
   { card, weights, rows, adapter_class = null, ...told }: Maker,
@@ -51,7 +63,6 @@ export async function receiptOf(
   outputs: readonly string[],
   split: Partial<Pick<Receipt, 'inference_source' | 'split_step'>> = {},
 ): Promise<Receipt> {
-  const key = { policyVersion: '0', tenant: 'local', provider: 'local', weightsSha256: weights }
   return {
     ...told,
     model: card.id,
@@ -65,7 +76,7 @@ export async function receiptOf(
     effective: request,
     inference_source: 'on_device',
     split_step: null,
-    content_key: await contentKey(request, key),
+    content_key: await contentKey(request, localKey(weights, request)),
     outputs_sha256: outputs,
     ...split,
   }

@@ -16,6 +16,9 @@ export interface NoiseLevel {
   readonly sigma: number
 }
 
+/** Where nothing is noise: after the last row, and of a frame that is given. */
+export const cleanLevel: NoiseLevel = { t: 0, alpha: 1, sigma: 0 }
+
 export type Schedule = (t: number) => NoiseLevel
 
 /** logsnr stays within ±this, so alpha and sigma are never exactly zero on the cosine schedules. */

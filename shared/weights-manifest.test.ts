@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { base64url, publicKeyOf, type SignatureKey } from './signature.ts'
-import { chunkedFile, manifestChunkBytes, readWeightsManifest, signWeightsManifest } from './weights-manifest.ts'
+import {
+  chunkedFile,
+  manifestChunkBytes,
+  readWeightsManifest,
+  signedDocument,
+  signWeightsManifest,
+} from './weights-manifest.ts'
 
 const pair = async () =>
   (await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as {
@@ -14,6 +20,7 @@ const unsigned = {
   kind: 'zt.weights.v1' as const,
   version: 3,
   files: [await chunkedFile('a.safetensors', bytes), await chunkedFile('b.safetensors', bytes.subarray(1))],
+  documents: [await signedDocument('cards/a.json', bytes.subarray(2))],
 }
 const signed = await signWeightsManifest(unsigned, ours.privateKey)
 
@@ -65,6 +72,8 @@ describe('a weights manifest', () => {
       'a file outside its folder',
       { ...unsigned, files: unsigned.files.map((file) => ({ ...file, file: '../a.safetensors' })) },
     ],
+    ['a document outside its folder', { ...unsigned, documents: [{ path: '../index.json', sha256: '0'.repeat(64) }] }],
+    ['no documents', { ...unsigned, documents: undefined }],
     ['a field nobody knows', { ...unsigned, extra: 1 }],
     ['chunks of no length', { ...unsigned, files: unsigned.files.map((file) => ({ ...file, chunk_bytes: 0 })) }],
   ])('is refused with %s', async (_what, data) => {

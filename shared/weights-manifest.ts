@@ -1,8 +1,10 @@
 /**
- * What a site's weights must be, piece by piece: a hash for every 4 MiB of every file, signed as a whole.
+ * What a site's models must be, piece by piece: a hash for every 4 MiB of every weight file and one for each of the
+ * documents that say what is made of them, signed as a whole.
  *
  * A client that has a key pinned takes no file that the manifest does not list and no byte whose chunk does not hash to
- * it. `version` only rises, so an old manifest with a known flaw cannot be served again. Cards are manifest.ts's.
+ * it. A card decides what weights become, so it is vouched for like them. `version` only rises, so an old manifest with
+ * a known flaw cannot be served again. What a card says is manifest.ts's.
  */
 
 import * as v from 'valibot'
@@ -29,15 +31,23 @@ const chunkedFileSchema = v.pipe(
   ),
 )
 
+/** A small file by its path below the models' address: the index, a card, an imported model's manifest. */
+const documentSchema = v.strictObject({
+  path: v.pipe(v.string(), v.regex(/^\w[\w.-]*(\/\w[\w.-]*){0,2}\.json$/)),
+  sha256,
+})
+
 export const weightsManifestSchema = v.strictObject({
   kind: v.literal('zt.weights.v1'),
   version: count,
   files: v.pipe(v.array(chunkedFileSchema), v.maxLength(10_000)),
+  documents: v.pipe(v.array(documentSchema), v.maxLength(10_000)),
   /** Ed25519 over the key-sorted JSON without it. */
   sig: v.optional(v.string()),
 })
 
 export type ChunkedFile = v.InferOutput<typeof chunkedFileSchema>
+export type SignedDocument = v.InferOutput<typeof documentSchema>
 export type WeightsManifest = v.InferOutput<typeof weightsManifestSchema>
 
 /**
@@ -78,6 +88,12 @@ export async function chunkedFile(file: string, bytes: Uint8Array): Promise<Chun
     chunks: await Promise.all(pieces.map(digest)),
   }
 }
+
+/** Lists a document by its hash. */
+export const signedDocument = async (path: string, bytes: Uint8Array): Promise<SignedDocument> => ({
+  path,
+  sha256: await digest(bytes),
+})
 
 async function digest(bytes: Uint8Array): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))

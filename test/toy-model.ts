@@ -3,7 +3,7 @@
  */
 
 import { input, type ParameterDescription, scope, trace, type Value } from '../models/graph/graph.ts'
-import { autoencoderSizes, decoder, latentStrides } from '../models/networks/autoencoder.ts'
+import { autoencoderSizes, decoder, encoder, latentStrides } from '../models/networks/autoencoder.ts'
 import { dit, ditSizes } from '../models/networks/dit.ts'
 import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.ts'
 import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
@@ -94,12 +94,13 @@ function denoiserParameters(guided: boolean): readonly ParameterDescription[] {
   })
 }
 
-const autoencoderParameters = () =>
-  parametersOf(() =>
-    scope('autoencoder', () =>
-      decoder(autoencoderSizes.tiny, input('latents', [1, autoencoderSizes.tiny.channels, 1, 4, 4])),
-    ),
-  )
+const autoencoderParameters = () => {
+  const config = autoencoderSizes.tiny
+  return [
+    () => decoder(config, input('latents', [1, config.channels, 1, 4, 4])),
+    () => encoder(config, input('frames', [1, 1, 32, 32, 3])),
+  ].flatMap((half) => parametersOf(() => scope('autoencoder', half)))
+}
 
 const parametersOf = (build: () => Value) =>
   trace(() => ({ out: build() })).parameters.map(({ attributes }) => attributes)

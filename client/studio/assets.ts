@@ -3,7 +3,7 @@
  *
  * A Vite plugin: in development and under test it answers requests, in a build it copies. /runtime/ comes from
  * onnxruntime-web as it is, /models/ from models/cards and models/weights with an index of the cards and a signed
- * manifest of the weights' chunks. The asyncify build is left out: it is above the 25 MiB that static hosts allow for
+ * manifest of weights, cards and index. The asyncify build is left out: it is above the 25 MiB that static hosts allow for
  * one asset.
  */
 
@@ -12,7 +12,13 @@ import { readdir, readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Connect, Plugin } from 'vite'
-import { chunkedFile, signWeightsManifest } from '../../shared/weights-manifest.ts'
+import {
+  type ChunkedFile,
+  chunkedFile,
+  type SignedDocument,
+  signedDocument,
+  signWeightsManifest,
+} from '../../shared/weights-manifest.ts'
 import { runtimeFiles } from '../runtime-files.ts'
 import type { ManifestSigner } from './signing.ts'
 
@@ -77,12 +83,17 @@ async function modelAssets(): Promise<Assets> {
   ])
 }
 
-/** What /models/manifest.json says: every file of weights by its chunks. */
+/** What /models/manifest.json says: every file of weights by its chunks, every document by its hash. */
 async function manifestOf(assets: Assets, signer: ManifestSigner | undefined): Promise<string> {
-  const weights = [...assets].filter(([address]) => address.startsWith('/models/weights/'))
-  const files = []
-  for (const [address, read] of weights) files.push(await chunkedFile(basename(address), bytesOf(await read())))
-  const unsigned = { kind: 'zt.weights.v1', version: signer?.version ?? 0, files } as const
+  const [files, documents] = [[], []] as [ChunkedFile[], SignedDocument[]]
+  for (const [address, read] of assets) {
+    const [, path] = /^\/models\/(.+)$/.exec(address) ?? []
+    // It cannot list itself.
+    if (path === undefined || path === 'manifest.json') continue
+    if (path.endsWith('.json')) documents.push(await signedDocument(path, bytesOf(await read())))
+    else files.push(await chunkedFile(basename(path), bytesOf(await read())))
+  }
+  const unsigned = { kind: 'zt.weights.v1', version: signer?.version ?? 0, files, documents } as const
   return JSON.stringify(signer === undefined ? unsigned : await signWeightsManifest(unsigned, signer.privateKey))
 }
 

@@ -3,7 +3,7 @@
  */
 
 import { ALL_FORMATS, BlobSource, Input, VideoSampleSink } from 'mediabunny'
-import type { Clip } from '../frames.ts'
+import { type Clip, rgbOf } from '../frames.ts'
 
 /** @throws Error where this browser cannot read the file. */
 export async function clipOf(file: Blob, fps: number): Promise<Clip> {
@@ -22,14 +22,4 @@ export async function clipOf(file: Blob, fps: number): Promise<Clip> {
   const pixels = new Uint8Array(frames.length * width * height * 3)
   for (const [index, frame] of frames.entries()) pixels.set(frame, index * frame.length)
   return { frames: frames.length, width, height, fps, pixels }
-}
-
-function rgbOf(rgba: Uint8ClampedArray): Uint8Array {
-  const rgb = new Uint8Array((rgba.length / 4) * 3)
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
-    rgb[to] = rgba[from] as number
-    rgb[to + 1] = rgba[from + 1] as number
-    rgb[to + 2] = rgba[from + 2] as number
-  }
-  return rgb
 }

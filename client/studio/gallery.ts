@@ -6,6 +6,7 @@ import type { Receipt } from '../../shared/receipt.ts'
 import type { VideoRequest } from '../events.ts'
 import { type Clip, rgbaOf } from '../frames.ts'
 import { byId, create } from './elements.ts'
+import { still } from './stage.ts'
 import type { Storage } from './storage.ts'
 
 export interface Kept {
@@ -16,12 +17,16 @@ export interface Kept {
   readonly receipt: Receipt
   /** The router's reason for where it was made; clips of earlier versions have none. */
   readonly reason?: string
+  /** Of an extended clip: the seed that what it extends was made with, and how many frames that had. */
+  readonly begunWith?: { readonly seed: number; readonly frames: number }
   readonly clip: Clip
   readonly file: Blob
 }
 
 export interface Gallery {
+  /** Shows a clip and keeps it. @throws GenerationError storage_full where it is shown until the page closes only. */
   readonly add: (kept: Kept) => Promise<void>
+  readonly find: (id: string) => Kept | undefined
 }
 
 /** Most clips kept; the oldest go first. */
@@ -30,12 +35,16 @@ const most = 200
 /** Fills the page's gallery; `open` is called with the clip that was chosen. */
 export async function createGallery(storage: Storage, open: (kept: Kept) => void): Promise<Gallery> {
   const list = byId('gallery', HTMLUListElement)
+  const all = await storage.all<Kept>('clips')
   const none = byId('none', HTMLElement)
+  if (!storage.durable) none.textContent = 'This browser keeps nothing here: download what you want to have.'
   const refresh = () => {
-    none.hidden = list.childElementCount > 0
+    none.hidden = storage.durable && list.childElementCount > 0
   }
   const remove = async (id: string, item: HTMLLIElement) => {
     await storage.remove('clips', id)
+    const at = all.findIndex((each) => each.id === id)
+    if (at >= 0) all.splice(at, 1)
     const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector('button')
     item.remove()
     refresh()
@@ -50,17 +59,17 @@ export async function createGallery(storage: Storage, open: (kept: Kept) => void
     )
     list.prepend(item)
   }
-  const all = await storage.all<Kept>('clips')
   for (const kept of all.sort((a, b) => a.madeAt - b.madeAt)) show(kept)
   refresh()
   return {
     add: async (kept) => {
-      await storage.put('clips', kept)
       show(kept)
       refresh()
-      for (const old of all.splice(0, all.length + 1 - most)) await storage.remove('clips', old.id)
+      for (const old of all.splice(0, Math.max(0, all.length + 1 - most))) await storage.remove('clips', old.id)
       all.push(kept)
+      await storage.put('clips', kept)
     },
+    find: (id) => all.find((each) => each.id === id),
   }
 }
 
@@ -87,7 +96,7 @@ function playWhileLookedAt(button: HTMLButtonElement, { frames, fps }: Clip, dra
   let timer: ReturnType<typeof setInterval> | undefined
   const stop = () => clearInterval(timer)
   const start = () => {
-    if (matchMedia('(prefers-reduced-motion: reduce)').matches) return
+    if (still()) return
     stop()
     let frame = 0
     timer = setInterval(() => draw(frame++ % frames), 1000 / fps)

@@ -6,20 +6,23 @@
  */
 
 import { unknownWords } from '../../models/text/tokenizer.ts'
-import { type Client, type ClientEvent, createClient, GenerationError, type Job, type VideoRequest } from '../index.ts'
+import { type Client, createClient, GenerationError, type Job, type VideoRequest } from '../index.ts'
 import { nowhere } from '../router.ts'
 import { chosen, megabytes, offered, offerModels, offerParameters, requestOf } from './choices.ts'
 import { createCredential } from './credential.ts'
 import { byId, create } from './elements.ts'
+import { extendable, extensionOf, joined, lastFrameOf } from './extension.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
 import { allowOwnScripts, keepRuntime, registerOffline } from './offline.ts'
+import { abandonedRun, keepRun } from './pending.ts'
 import { createPlaces, mayWait } from './places.ts'
 import { createPost, type Post } from './post.ts'
+import { progressIn } from './progress.ts'
 import { type Heed, received } from './received.ts'
 import { fileName, formats, likeness, type Rival, rivalsOf, save, showReceipt, titleOf } from './result.ts'
 import { createSheet, promptOf } from './sheet.ts'
-import { createStage } from './stage.ts'
-import { openStorage } from './storage.ts'
+import { createStage, still } from './stage.ts'
+import { openNotes, openStorage } from './storage.ts'
 
 const examples = [
   'a blue bird flies left over the sea',
@@ -39,6 +42,7 @@ const key = byId('key', HTMLInputElement)
 const choice = (id: string) => byId(id, HTMLSelectElement)
 
 allowOwnScripts()
+const notes = openNotes()
 const stage = createStage()
 const sheet = createSheet(byId('sheet', HTMLElement), (text) => {
   prompt.value = text
@@ -79,9 +83,9 @@ function dismissRetired(): void {
 
 /** Who this browser is to the service: jobs of one subject are seen together. No secret, and no name. */
 function subjectOf(): string {
-  const known = localStorage.getItem('zoetrope-subject') ?? ''
+  const known = notes.get('zoetrope-subject') ?? ''
   const subject = /^[\x21-\x7e]{1,128}$/.test(known) ? known : `studio-${crypto.randomUUID()}`
-  localStorage.setItem('zoetrope-subject', subject)
+  notes.set('zoetrope-subject', subject)
   return subject
 }
 
@@ -97,7 +101,7 @@ function heed(): void {
   }
   const { word, suggestion } = strange
   if (suggestion === undefined) {
-    hint.textContent = `The model has no word “${word}”; it will not show.`
+    hint.replaceChildren('The model has no word “', create('bdi', {}, word), '”; it will not show.')
     return
   }
   const mend = create('button', { type: 'button', textContent: suggestion })
@@ -107,7 +111,7 @@ function heed(): void {
     heed()
     prompt.focus()
   })
-  hint.replaceChildren(`The model has no word “${word}”. Did you mean `, mend, '?')
+  hint.replaceChildren('The model has no word “', create('bdi', {}, word), '”. Did you mean ', mend, '?')
 }
 
 function say(state: 'idle' | 'ready' | 'busy', text: string): void {
@@ -136,28 +140,34 @@ function soonRefresh(): void {
   refreshing = setTimeout(() => void places.refresh(), 200)
 }
 
-const pendingKey = 'zoetrope-pending'
-
 interface Begun {
   readonly job: Job
   readonly settle: () => Promise<void>
 }
 
-/** Runs a request to its end, alone or beside a clip; what fails is said beside the button. */
-async function run(request: VideoRequest, beside?: Kept): Promise<void> {
+/** What a run is made for: to stand beside a kept clip, or to go on from one. */
+interface Purpose {
+  readonly beside?: Kept
+  readonly after?: Kept
+}
+
+/** Runs a request to its end; what fails is said beside the button. */
+async function run(request: VideoRequest, purpose: Purpose = {}): Promise<void> {
+  const { beside, after } = purpose
   // Drawn here, so that a run cut by a reload can go on with the same noise.
   const seeded = { ...request, seed: request.seed ?? (crypto.getRandomValues(new Uint32Array(1))[0] as number) }
   working(true)
   if (beside === undefined) single()
   let begun: Begun | undefined
   try {
-    begun = await begin(seeded)
+    begun = await begin(seeded, after)
     if (begun === undefined) return tellWaiting()
     job = begun.job
-    const kept = await received(job, seeded, heardBy(beside))
-    await gallery?.add(kept)
+    const made = await received(job, seeded, heardBy(beside))
+    const kept = after === undefined ? made : await joined(after, made)
     if (beside === undefined) present(kept)
     else compare(beside, kept)
+    await gallery?.add(kept)
   } catch (error) {
     tell(error)
   } finally {
@@ -170,11 +180,12 @@ async function run(request: VideoRequest, beside?: Kept): Promise<void> {
 }
 
 /** Starts a request where the router sends it; undefined where it went to the outbox and waits there. */
-async function begin(request: VideoRequest): Promise<Begun | undefined> {
+async function begin(request: VideoRequest, after: Kept | undefined): Promise<Begun | undefined> {
   const route = await client.videos.route(request)
   if (route.source === 'on_device') {
-    localStorage.setItem(pendingKey, JSON.stringify(request))
-    return { job: await client.videos.create(request), settle: async () => localStorage.removeItem(pendingKey) }
+    const ended = await keepRun(notes, { request, ...(after === undefined ? {} : { after: after.id }) })
+    const begins = after === undefined ? {} : { firstFrame: lastFrameOf(after.clip) }
+    return { job: await client.videos.create(request, begins), settle: async () => ended() }
   }
   if (route.source === null && !mayWait(route, request)) throw nowhere(route, request.inferenceMode ?? places.chosen())
   const sent = await post?.send(request)
@@ -202,27 +213,6 @@ const heardBy =
       else stage.showBeside(rough, 'Beside it: a first look')
     }
   }
-
-const stageNames: Readonly<Record<string, string>> = {
-  download: 'Fetching the model',
-  text_encode: 'Reading the prompt',
-  denoise: 'Drawing',
-  vae_decode: 'Developing frames',
-  mux: 'Writing the file',
-  upload: 'Storing the file',
-}
-
-function progressIn({ stage: name, value, step, steps, etaMs }: Extract<ClientEvent, { type: 'progress' }>) {
-  const fetching = name === 'download' && steps !== undefined && step !== undefined
-  const done =
-    step === undefined || steps === undefined
-      ? ''
-      : fetching
-        ? `, ${megabytes(step)} of ${megabytes(steps)}`
-        : `, step ${step} of ${steps}`
-  const left = etaMs === undefined || etaMs < 1000 ? '' : `, about ${Math.ceil(etaMs / 1000)} s left`
-  return { value: fetching ? step / steps : value, text: `${stageNames[name] ?? name}${done}${left}` }
-}
 
 function working(busy: boolean): void {
   make.disabled = busy
@@ -280,11 +270,14 @@ function offerRivals(kept: Kept): void {
     const button = create('button', { type: 'button', textContent: `With ${title}` })
     button.addEventListener('click', () => {
       menu.hidePopover()
-      if (!make.disabled) void run(request, kept)
+      if (!make.disabled) void run(request, { beside: kept })
     })
     return button
   }
-  menu.replaceChildren(...rivalsOf(kept, offered()).map(item))
+  const rivals = rivalsOf(kept, offered())
+  menu.replaceChildren(...rivals.map(item))
+  byId('compare', HTMLButtonElement).hidden = rivals.length === 0
+  byId('extend', HTMLButtonElement).hidden = !extendable(kept, offered())
 }
 
 /** Fills the form with what a clip was made of. */
@@ -318,6 +311,9 @@ byId('remix', HTMLButtonElement).addEventListener('click', () => {
   recall(shown)
   void run(again)
 })
+byId('extend', HTMLButtonElement).addEventListener('click', () => {
+  if (shown !== undefined && !make.disabled) void run(extensionOf(shown, prompt.value), { after: shown })
+})
 byId('alone', HTMLButtonElement).addEventListener('click', () => {
   if (shown !== undefined) present(shown)
   byId('remix', HTMLButtonElement).focus()
@@ -336,8 +332,8 @@ for (const kind of ['online', 'offline'])
   })
 
 async function start(): Promise<void> {
-  // Read before anything can be begun: a run that begins below leaves its own mark.
-  const pending = localStorage.getItem(pendingKey)
+  // Read before anything can be begun: a run that begins below leaves its own note.
+  const abandoned = await abandonedRun(notes)
   prompt.value = examples[Math.floor(Math.random() * examples.length)] ?? promptOf({})
   heed()
   await describeDevice()
@@ -345,7 +341,7 @@ async function start(): Promise<void> {
   gallery = await createGallery(storage, (kept) => {
     recall(kept)
     present(kept)
-    scrollTo({ top: 0, behavior: 'smooth' })
+    scrollTo({ top: 0, behavior: still() ? 'instant' : 'smooth' })
   })
   post = await createPost({
     storage,
@@ -359,13 +355,18 @@ async function start(): Promise<void> {
   make.disabled = false
   await registerOffline()
   offerModels(await client.models.list())
+  // A clip may be there already; what can be done with it depends on the models.
+  if (shown !== undefined) offerRivals(shown)
   void places.refresh()
-  if (pending !== null && !make.disabled) {
-    const request = JSON.parse(pending) as VideoRequest
+  if (abandoned !== undefined && !make.disabled) {
+    const { request, after } = abandoned
+    const clip = after === undefined ? undefined : gallery.find(after)
     prompt.value = request.prompt ?? ''
     heed()
-    await run(request)
-  } else await readyModel()
+    // Without the clip that it extends it is nothing to go on with.
+    if (after === undefined || clip !== undefined) return run(request, clip === undefined ? {} : { after: clip })
+  }
+  await readyModel()
 }
 
 /** Fetches the standard model ahead, so that the first press draws at once and the next visit needs no network. */

@@ -21,7 +21,9 @@ export function allowOwnScripts(): void {
 /** Asks for the runtime's files once more, so that a service worker that came late has them too. */
 export async function keepRuntime(): Promise<void> {
   if (import.meta.env.MODE === 'development' || !navigator.onLine) return
-  await navigator.serviceWorker?.ready
+  // Where the browser let no service worker in, none is ever ready.
+  if ((await navigator.serviceWorker?.getRegistration().catch(() => undefined)) === undefined) return
+  await navigator.serviceWorker.ready
   if (navigator.serviceWorker.controller === null) return
   const files = Object.values(runtimeFiles[buildFor(capabilities())])
   // Served from its cache, or from the browser's, wherever they have been fetched before.
@@ -31,10 +33,14 @@ export async function keepRuntime(): Promise<void> {
 /** Milliseconds that a first visit waits, so that what it fetches is kept. */
 const longest = 4000
 
-/** Registers the service worker of a built page and waits until it watches this page. */
+/** Registers the service worker of a built page and waits until it watches this page; a private window may have none. */
 export async function registerOffline(): Promise<void> {
   if (!('serviceWorker' in navigator) || import.meta.env.MODE === 'development') return
-  await navigator.serviceWorker.register('/sw.js', { type: 'module' })
+  const refused = await navigator.serviceWorker.register('/sw.js', { type: 'module' }).then(
+    () => false,
+    () => true,
+  )
+  if (refused) return
   if (navigator.serviceWorker.controller !== null) return
   await Promise.race([
     new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true })),

@@ -61,12 +61,22 @@ async function said(client: Client, request: VideoRequest): Promise<string> {
 export function explain(route: Route, request: Pick<VideoRequest, 'inferenceMode'>): string {
   const why = words[route.reason]
   const forced = route.reason === 'mode_forced'
-  if (route.source === 'on_device') return forced ? 'Ready' : `On this device: ${why}`
+  const time = inWords(route.device.etaMs)
+  if (route.source === 'on_device') return `${forced ? 'Ready' : `On this device: ${why}`}${time}`
   if (route.source === 'in_cloud') return forced ? 'Ready' : `In the cloud: ${why}`
   if (!mayWait(route, request)) return `Not possible: ${why}`
   const keyless = [route.reason, ...route.cloud.reasons].includes('consent_missing')
   const lack = keyless ? 'Needs a key' : 'Waits for a network'
   return passing.includes(route.reason) ? lack : `${lack}: ${why}`
+}
+
+/** How long it takes, as far as that is known. */
+function inWords(milliseconds: number | null): string {
+  if (milliseconds === null) return ''
+  const seconds = milliseconds / 1000
+  if (seconds < 1.5) return ', about a second'
+  // A number and its unit stay on one line.
+  return seconds < 90 ? `, about ${Math.round(seconds)}\u00a0s` : `, about ${Math.round(seconds / 60)}\u00a0min`
 }
 
 const passing: readonly RoutingReason[] = ['offline', 'consent_missing']

@@ -2,7 +2,7 @@
  * What can be done with a finished clip: its receipt, its files in several formats, and what it can be compared with.
  */
 
-import type { Clip } from '../frames.ts'
+import { type Clip, decibels } from '../frames.ts'
 import type { ModelState, VideoRequest } from '../index.ts'
 import { byId, create } from './elements.ts'
 import type { Kept } from './gallery.ts'
@@ -17,11 +17,12 @@ export const titleOf = (kept: Kept): string =>
   `${placeOf(kept)} · ${kept.receipt.model} · ${kept.receipt.effective.num_inference_steps} steps`
 
 /** Everything that decided the clip. */
-export function showReceipt({ receipt, clip, reason }: Kept): void {
+export function showReceipt({ receipt, clip, reason, begunWith }: Kept): void {
   const { adapter_class: adapter, effective } = receipt
   const rows: Readonly<Record<string, string>> = {
     Place: `${placeOf({ receipt } as Kept)}${reason === undefined ? '' : `, ${reasonInWords(reason)}`}`,
     Seed: String(receipt.seed),
+    ...(begunWith === undefined ? {} : { Extends: `${begunWith.frames} frames of seed ${begunWith.seed}` }),
     Model: `${receipt.model}@${receipt.revision}`,
     Size: `${clip.width} × ${clip.height}, ${clip.frames} frames`,
     Steps: String(effective.num_inference_steps),
@@ -68,8 +69,9 @@ export interface Rival {
   readonly request: VideoRequest
 }
 
-/** What a clip can be compared with: the other place, and each other model in the same place. */
-export function rivalsOf({ request, receipt }: Kept, models: readonly ModelState[]): Rival[] {
+/** What a clip can be compared with: the other place, and each other model in the same place. No two extend alike. */
+export function rivalsOf({ request, receipt, begunWith }: Kept, models: readonly ModelState[]): Rival[] {
+  if (begunWith !== undefined) return []
   const here = receipt.inference_source !== 'in_cloud'
   const same = { ...request, seed: receipt.seed, model: receipt.model }
   const elsewhere = here ? 'only_in_cloud' : 'only_on_device'
@@ -89,13 +91,8 @@ export function rivalsOf({ request, receipt }: Kept, models: readonly ModelState
   ]
 }
 
-/** How alike two clips are, in decibels: 10·log10(255² / mean squared difference); undefined where sizes differ. */
-export function likeness(one: Clip, other: Clip): number | undefined {
-  if (one.pixels.length !== other.pixels.length || one.width !== other.width) return undefined
-  let squares = 0
-  for (let at = 0; at < one.pixels.length; at++) {
-    const difference = (one.pixels[at] as number) - (other.pixels[at] as number)
-    squares += difference * difference
-  }
-  return squares === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((255 * 255 * one.pixels.length) / squares)
-}
+/** How alike two clips are, in decibels; undefined where sizes differ. */
+export const likeness = (one: Clip, other: Clip): number | undefined =>
+  one.pixels.length === other.pixels.length && one.width === other.width
+    ? decibels(one.pixels, other.pixels)
+    : undefined

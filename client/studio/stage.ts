@@ -21,7 +21,8 @@ export interface Stage {
 }
 
 const icons = { pause: 'M7 5h4v14H7zM13 5h4v14h-4z', play: 'M8 5v14l11-7z' } as const
-const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches
+/** Whether the visitor wants nothing to move by itself. */
+export const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches
 
 export function createStage(): Stage {
   const strip = byId('strip', HTMLCanvasElement)

@@ -1,8 +1,12 @@
 /**
- * What this browser keeps between visits, in one IndexedDB: clips, letters that wait, jobs that the service has taken.
+ * What this browser keeps between visits, in one IndexedDB: clips, letters that wait, jobs that the service has taken;
+ * and notes of a line beside it.
  *
- * Credentials are never among it.
+ * A private window may keep nothing at all; there everything is as it is elsewhere until the page closes. Credentials
+ * are never among it.
  */
+
+import { GenerationError } from '../../shared/errors.ts'
 
 import type { VideoRequest } from '../events.ts'
 import type { Letter, LetterBox } from '../outbox.ts'
@@ -20,14 +24,23 @@ const stores = { clips: 'id', letters: 'key', jobs: 'id' } as const
 export type StoreName = keyof typeof stores
 
 export interface Storage {
+  /** Whether it outlives this page. */
+  readonly durable: boolean
   readonly all: <T>(store: StoreName) => Promise<T[]>
-  /** Adds a record or replaces the one of the same key. */
+  /** Adds a record or replaces the one of the same key. @throws GenerationError storage_full. */
   readonly put: (store: StoreName, record: object) => Promise<void>
   readonly remove: (store: StoreName, key: string) => Promise<void>
 }
 
-/** @throws DOMException where this browser keeps nothing at all. */
 export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
+  try {
+    return await openDatabase(name)
+  } catch {
+    return memoryStorage()
+  }
+}
+
+async function openDatabase(name: string): Promise<Storage> {
   const request = indexedDB.open(name, 2)
   request.onupgradeneeded = () => {
     const { result: database } = request
@@ -37,9 +50,56 @@ export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
   const database = await done(request)
   const writing = (store: StoreName) => database.transaction(store, 'readwrite').objectStore(store)
   return {
+    durable: true,
     all: (store) => done(database.transaction(store).objectStore(store).getAll()),
-    put: async (store, record) => void (await done(writing(store).put(record))),
+    put: async (store, record) => {
+      const transaction = database.transaction(store, 'readwrite')
+      transaction.objectStore(store).put(record)
+      await written(transaction)
+    },
     remove: async (store, key) => void (await done(writing(store).delete(key))),
+  }
+}
+
+function memoryStorage(): Storage {
+  const kept = { clips: new Map(), letters: new Map(), jobs: new Map() } as Record<StoreName, Map<string, object>>
+  return {
+    durable: false,
+    all: async <T>(store: StoreName) => [...kept[store].values()] as T[],
+    put: async (store, record) => void kept[store].set(String(record[stores[store] as keyof typeof record]), record),
+    remove: async (store, key) => void kept[store].delete(key),
+  }
+}
+
+/** Lines of text by name. */
+export interface Notes {
+  readonly names: () => string[]
+  readonly get: (name: string) => string | undefined
+  readonly set: (name: string, text: string) => void
+  readonly remove: (name: string) => void
+}
+
+/** Notes that outlive the page where the browser lets them. */
+export function openNotes(): Notes {
+  try {
+    // Reading it is refused where the site may keep nothing, writing it where it is full.
+    const { localStorage: kept } = globalThis
+    kept.setItem('zoetrope-probe', '1')
+    kept.removeItem('zoetrope-probe')
+    return {
+      names: () => Object.keys(kept),
+      get: (name) => kept.getItem(name) ?? undefined,
+      set: (name, text) => kept.setItem(name, text),
+      remove: (name) => kept.removeItem(name),
+    }
+  } catch {
+    const kept = new Map<string, string>()
+    return {
+      names: () => [...kept.keys()],
+      get: (name) => kept.get(name),
+      set: (name, text) => void kept.set(name, text),
+      remove: (name) => void kept.delete(name),
+    }
   }
 }
 
@@ -56,3 +116,16 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   request.onerror = () => reject(request.error)
   return promise
 }
+
+/** Settles when a transaction is on disk: a request may succeed and its transaction still find no room. */
+function written(transaction: IDBTransaction): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  transaction.oncomplete = () => resolve()
+  transaction.onabort = () => reject(refusal(transaction.error))
+  return promise
+}
+
+const refusal = (cause: DOMException | null): unknown =>
+  cause?.name === 'QuotaExceededError'
+    ? new GenerationError('storage_full', 'This browser has no room to keep it; delete clips to make some', { cause })
+    : cause

@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import type { Page } from 'playwright'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -53,7 +56,15 @@ describe('the studio on a plain static host', () => {
   it('says of each place what the router says', async () => {
     const said = async () => Promise.all(['prefer_on_device', 'only_on_device', 'only_in_cloud'].map(reason))
     const reason = (mode: string) => page.textContent(`#why-${mode}`)
-    await expect.poll(said).toEqual(['On this device: it can draw this', 'Ready', 'Needs a key'])
+    // With the time it takes, once a step has been timed.
+    const time = ', about (a second|\\d+\u00a0s)'
+    await expect
+      .poll(said, { timeout: 60_000 })
+      .toEqual([
+        expect.stringMatching(new RegExp(`^On this device: it can draw this${time}$`)),
+        expect.stringMatching(new RegExp(`^Ready${time}$`)),
+        'Needs a key',
+      ])
     await page.click('summary:has-text("Settings")')
     await page.fill('#seed', '-5')
     await page.press('#seed', 'Tab')
@@ -61,7 +72,7 @@ describe('the studio on a plain static host', () => {
     await page.fill('#seed', '')
     await page.press('#seed', 'Tab')
     await page.click('summary:has-text("Settings")')
-    await expect.poll(said).toContain('Ready')
+    await expect.poll(said).toContainEqual(expect.stringMatching(/^Ready/))
   })
 
   it('makes a clip by keyboard at the first visit, keeps it and hands out an MP4', async () => {
@@ -126,6 +137,35 @@ describe('the studio on a plain static host', () => {
     expect(await page.locator('#receipt dd').nth(1).textContent()).toBe(seed)
   })
 
+  it('extends a clip by its last frame: both are one, as a file, in the strip and in the receipt', async () => {
+    const seed = await page.locator('#receipt dd').nth(1).textContent()
+    const picture = () => page.evaluate(() => (document.getElementById('canvas') as HTMLCanvasElement).toDataURL())
+    await page.focus('#strip')
+    await page.press('#strip', 'End')
+    const last = await picture()
+    await oneMore(page, () => page.click('#extend'))
+    expect(await page.getAttribute('#strip', 'aria-valuemax')).toBe('17')
+    await page.focus('#strip')
+    await page.press('#strip', 'End')
+    for (let frame = 17; frame > 9; frame--) await page.press('#strip', 'ArrowLeft')
+    expect(await page.getAttribute('#strip', 'aria-valuenow')).toBe('9')
+    expect(await picture()).toBe(last)
+    await page.press('#strip', 'ArrowRight')
+    expect(await picture()).not.toBe(last)
+    const rows = await page.locator('#receipt dd').allTextContents()
+    expect(rows[1]).not.toBe(seed)
+    expect(rows[2]).toBe(`9 frames of seed ${seed}`)
+    // What can no longer be made again in one go is compared with nothing.
+    expect(await page.isVisible('#compare')).toBe(false)
+    const { bytes } = await downloaded(() => page.click('#download'))
+    expect(rows.at(-1)).toBe(createHash('sha256').update(bytes).digest('hex'))
+    const words = ['-v', 'error', '-count_frames', '-show_entries', 'stream=nb_read_frames', '-of', 'csv=p=0', '-']
+    const probe = promisify(execFile)('ffprobe', words)
+    probe.child.stdin?.end(bytes)
+    expect((await probe).stdout.trim()).toBe('17')
+    expect(await audit(page)).toEqual([])
+  })
+
   it('says which word it does not know, and mends it', async () => {
     await page.fill('#prompt', 'a blue brid flies left')
     expect(await page.textContent('#hint')).toContain('no word “brid”. Did you mean bird?')
@@ -146,7 +186,7 @@ describe('the studio on a plain static host', () => {
     await page.waitForSelector('#make:enabled')
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true)
     await makeVideo(page, 'an orange fox jumps in the snow')
-    expect(await page.locator('.card').count()).toBe(3)
+    expect(await page.locator('.card').count()).toBe(4)
     await page.focus('#strip')
     await page.press('#strip', 'End')
     expect(await page.getAttribute('#strip', 'aria-valuenow')).toBe('9')
@@ -183,4 +223,31 @@ describe('the studio on a plain static host', () => {
   it('broke neither its policy nor anything else on the way', () => {
     expect(site.said).toEqual([])
   })
+})
+
+describe('the studio on a host that was tampered with', () => {
+  it.each([
+    ['a card that draws otherwise', /cards\/toy\.json$/, 'cards/toy.json: got SHA-256'],
+    ['another standard model', /index\.json$/, 'index.json: got SHA-256'],
+  ])(
+    'refuses %s before a byte of weights is fetched: its page trusts the key of its build',
+    async (_what, path, said) => {
+      await using foul = await studioSite()
+      const fetched: string[] = []
+      await foul.context.route(path, async (route) => {
+        const answer = await route.fetch()
+        // Still a card or an index, by its schema.
+        const text = (await answer.text())
+          .replace('"velocity"', '"sample"')
+          .replace('"default_model":"toy"', '"default_model":"toy-teacher"')
+        await route.fulfill({ response: answer, body: text })
+      })
+      const page = await foul.open()
+      page.on('request', (request) => fetched.push(new URL(request.url()).pathname))
+      await page.goto(foul.url)
+      await page.waitForSelector('#problem:visible')
+      expect(await page.textContent('#problem')).toContain(said)
+      expect(fetched.filter((each) => each.startsWith('/models/weights/'))).toEqual([])
+    },
+  )
 })

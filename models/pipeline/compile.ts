@@ -122,6 +122,13 @@ export function compileDecoder(model: Model, { channels, height, width }: Latent
   })
 }
 
+/** frames [1, 1, H, W, 3] in −1…1 → latents [1, C, 1, h, w]: a picture as a clip's first latent frame. */
+export function compilePicture(model: Model, height: number, width: number): ModelSource {
+  return source(model, () => ({
+    latents: scope('autoencoder', () => encoder(model.autoencoder, input('frames', [1, 1, height, width, 3]))),
+  }))
+}
+
 /** frames [1, F, H, W, 3] in −1…1 → the same, encoded and decoded. */
 export function compileRoundTrip(model: Model, frames: number, height: number, width: number): ModelSource {
   const config = model.autoencoder

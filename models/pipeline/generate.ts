@@ -12,15 +12,24 @@ import { planOf } from '../../shared/plan.ts'
 import { denoisedFrom, type Prediction } from '../../shared/prediction.ts'
 import { gaussian, streams } from '../../shared/random.ts'
 import type { SamplerStep } from '../../shared/sampler.ts'
-import { noiseAngle } from '../../shared/schedule.ts'
+import { cleanLevel, noiseAngle } from '../../shared/schedule.ts'
 import { type LatentShape, latentShape } from '../../shared/video.ts'
 import { latentStrides, temporalStride } from '../networks/autoencoder.ts'
 import { paddingBias } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import { encodeText, tokenize, unknownWords } from '../text/tokenizer.ts'
 import type { Backend, HostTensor, ModelSource, Session } from './backend.ts'
-import { compileConditions, compileDecoder, compileStep, compileText, rowNames } from './compile.ts'
+import {
+  compileConditions,
+  compileDecoder,
+  compilePicture,
+  compileStep,
+  compileText,
+  compileWholeStep,
+  rowNames,
+} from './compile.ts'
 import { rowsAtOnce } from './conditions.ts'
+import { withFirst } from './first-frame.ts'
 import { type FramesPart, pixelsOf } from './frames.ts'
 import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
@@ -55,6 +64,8 @@ export interface SplitRunner extends Runner {
   readonly embed: (texts: readonly string[]) => Promise<Embeddings>
   /** Where a clean estimate can be shown without the decoder. */
   readonly preview?: Preview
+  /** Where a clip can begin with a picture: its pixels [height, width, 3] as `Split.given`. */
+  readonly encode?: (pixels: Uint8Array, height: number, width: number) => Promise<Float32Array>
 }
 
 export interface Embeddings {
@@ -75,6 +86,7 @@ export function runner(model: Model, backend: Backend, known: KnownTexts = () =>
     decode: (request, latents, signal) => numbered(decode(context(request, signal), latents)),
     embed: (texts) => embed(model, sessions, texts),
     preview: previewOf(model),
+    encode: (pixels, height, width) => encodePicture(model, sessions, pixels, height, width),
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   }
 }
@@ -172,6 +184,19 @@ async function embed(model: Model, sessions: SessionCache, texts: readonly strin
   return { text: text as HostTensor, tokens }
 }
 
+async function encodePicture(
+  model: Model,
+  sessions: SessionCache,
+  pixels: Uint8Array,
+  height: number,
+  width: number,
+): Promise<Float32Array> {
+  const session = await sessions.get(`picture ${height} ${width}`, () => compilePicture(model, height, width))
+  const data = Float32Array.from(pixels, (value) => value / 127.5 - 1)
+  const { latents } = await session.run({ frames: { dtype: 'float32', shape: [1, 1, height, width, 3], data } })
+  return latents?.data as Float32Array
+}
+
 async function encodeTexts(
   model: Model,
   sessions: SessionCache,
@@ -209,10 +234,6 @@ async function* denoise(
   watch?: WatchEstimate,
 ): AsyncGenerator<Unnumbered<Event>, Latents> {
   const rows = rowsOf(model, request)
-  const length = conditions.text?.shape[1] as number
-  const key = `step ${rows} ${shape.frames} ${shape.height} ${shape.width} ${length}`
-  const telling = await sessions.get(`told ${rows} ${length}`, () => compileConditions(model, rows, length))
-  const session = await sessions.get(key, () => compileStep(model, rows, shape, length))
   const size = shape.channels * shape.frames * shape.height * shape.width
   const tensor = (data: Float32Array): HostTensor => ({
     dtype: 'float32',
@@ -222,8 +243,11 @@ async function* denoise(
   const steps = planOf(request)
   const { start, stop } = rangeOf(steps, split)
   if (split.from !== undefined) requireFit(split.from.data, shape)
-  const told = conditionsByRow(telling, model.denoiser, conditions, steps, request.guidance_scale)
-  let latents = split.from?.data ?? gaussian(request.seed, streams.initial, 0, size)
+  const { given } = split
+  const { session, told } = await stepper(model, sessions, { rows, shape, conditions, steps, request, given })
+  // Into a copy: a backend may still have on its device what it gave, and would not see that it was changed.
+  const held = (data: Float32Array) => (given === undefined ? data : withFirst(data, given, shape))
+  let latents = held(split.from?.data ?? gaussian(request.seed, streams.initial, 0, size))
   let previous: Float32Array = new Float32Array(size)
   const silence = new Float32Array(size)
   for (const [index, step] of steps.entries()) {
@@ -236,8 +260,8 @@ async function* denoise(
       noise: tensor(step.noise === 0 ? silence : gaussian(request.seed, streams.sampling, index * size, size)),
       row: rowFeed(model.card.prediction, step, request.guidance_scale),
     })
-    latents = outputs.next?.data as Float32Array
-    previous = outputs.estimate?.data as Float32Array
+    latents = held(outputs.next?.data as Float32Array)
+    previous = held(outputs.estimate?.data as Float32Array)
     requireFinite(latents, `step ${index + 1} of ${steps.length}`)
     watch?.(previous, index + 1)
     yield {
@@ -250,6 +274,43 @@ async function* denoise(
     }
   }
   return { data: latents, shape, step: stop, steps: steps.length }
+}
+
+interface Stepping {
+  readonly rows: 1 | 2
+  readonly shape: LatentShape
+  /** text, pooled and textBias. */
+  readonly conditions: Readonly<Record<string, HostTensor>>
+  readonly steps: readonly SamplerStep[]
+  readonly request: EffectiveRequest
+  readonly given: Split['given']
+}
+
+interface Stepper {
+  readonly session: Session
+  /** The feeds of a row that do not depend on latents. */
+  readonly told: (row: number) => Promise<Readonly<Record<string, HostTensor>>>
+}
+
+/** A step and what it is told. Where a first frame is given, frames have times of their own and nothing is worked out ahead. */
+async function stepper(model: Model, sessions: SessionCache, stepping: Stepping): Promise<Stepper> {
+  const { rows, shape, conditions, steps, request, given } = stepping
+  const { featureWidth, guided } = model.denoiser
+  const length = conditions.text?.shape[1] as number
+  const key = `${rows} ${shape.frames} ${shape.height} ${shape.width} ${length}`
+  if (given === undefined) {
+    const telling = await sessions.get(`told ${rows} ${length}`, () => compileConditions(model, rows, length))
+    const session = await sessions.get(`step ${key}`, () => compileStep(model, rows, shape, length))
+    return { session, told: conditionsByRow(telling, model.denoiser, conditions, steps, request.guidance_scale) }
+  }
+  const session = await sessions.get(`whole step ${key}`, () => compileWholeStep(model, rows, shape, length))
+  const scale: Record<string, HostTensor> = guided
+    ? { guidance: guidanceFeed(request.guidance_scale, featureWidth) }
+    : {}
+  const told = async (row: number) => {
+    return { ...conditions, ...scale, time: timeFeed(steps[row] as SamplerStep, shape.frames, featureWidth) }
+  }
+  return { session, told }
 }
 
 /** Sinusoids of the guidance scale, brought to about 0…1. */
@@ -297,6 +358,13 @@ function conditionsByRow(
     const data = modulation.data.subarray((row - from) * size, (row - from + 1) * size)
     return { modulation: { dtype: 'float32', shape, data }, reading, textBias: textBias as HostTensor }
   }
+}
+
+/** The time of each frame: the row's, and none for the first, which is given. */
+function timeFeed({ level }: SamplerStep, frames: number, width: number): HostTensor {
+  const angles = new Array<number>(frames).fill(noiseAngle(level))
+  angles[0] = noiseAngle(cleanLevel)
+  return { dtype: 'float32', shape: [1, frames, width], data: sinusoids(angles, width) }
 }
 
 /** Group by group, as a stream would: the state is the latents of the group before. */

@@ -1,5 +1,5 @@
 /**
- * A run in parts: where it enters its plan, where it leaves it, and the latents handed over.
+ * A run in parts: where it enters its plan, where it leaves it, the latents handed over, and what of the clip is given.
  *
  * A split run cuts the plan at a row; both halves together do what the whole does. Cutting is allowed where the next
  * row does not look back (`previous` is 0), since only latents travel. Knows no file and no wire.
@@ -24,6 +24,8 @@ export interface Split {
   readonly from?: { readonly data: Float32Array; readonly step: number }
   /** Rows done in all when the run stops. */
   readonly until?: number
+  /** The clip's first latent frame [C, h, w], clean: it begins with a picture (first-frame.ts). */
+  readonly given?: Float32Array
 }
 
 /** The rows `start`, …, `stop` − 1 of a plan. */

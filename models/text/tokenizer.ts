@@ -75,7 +75,9 @@ export function unknownWords(text: string): UnknownWord[] {
 
 function nearest(word: string): string | undefined {
   const limit = word.length < 4 ? 0 : word.length < 5 ? 1 : 2
-  const ranked = words.map((known) => ({ known, edits: editDistance(word, known) })).sort((a, b) => a.edits - b.edits)
+  // No word is nearer than the difference of the lengths; a pasted text may be one long word.
+  const alike = words.filter((known) => Math.abs(known.length - word.length) <= limit)
+  const ranked = alike.map((known) => ({ known, edits: editDistance(word, known) })).sort((a, b) => a.edits - b.edits)
   const [best] = ranked
   return best !== undefined && best.edits <= limit ? best.known : undefined
 }

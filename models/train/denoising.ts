@@ -8,7 +8,7 @@
 
 import { type LossWeighting, outputLossWeight, type Prediction, targetOf } from '../../shared/prediction.ts'
 import { gaussian, type RandomStream, randomStream } from '../../shared/random.ts'
-import { type NoiseLevel, noiseAngle, type Schedule } from '../../shared/schedule.ts'
+import { cleanLevel, type NoiseLevel, noiseAngle, type Schedule } from '../../shared/schedule.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import type { HostTensor } from '../pipeline/backend.ts'
 import { encodeText } from '../text/tokenizer.ts'
@@ -138,8 +138,6 @@ export function textFeeds(
     [`${name}.mask`]: { dtype: 'float32', shape: [batch, tokens], data: mask },
   }
 }
-
-const cleanLevel: NoiseLevel = { t: 0, alpha: 1, sigma: 0 }
 
 /** The level of each frame of each clip: the clip's, or clean where the first frame is given. */
 export function frameLevels({ shape, given }: Draw, levels: readonly NoiseLevel[]): NoiseLevel[][] {

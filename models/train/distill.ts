@@ -13,7 +13,7 @@
 
 import { guidanceWeights } from '../../shared/guidance.ts'
 import { ddimRow } from '../../shared/sampler.ts'
-import type { NoiseLevel, Schedule } from '../../shared/schedule.ts'
+import { cleanLevel, type NoiseLevel, type Schedule } from '../../shared/schedule.ts'
 import { type Draw, mixed } from './denoising.ts'
 
 type Shape = Draw['shape']
@@ -63,8 +63,6 @@ export async function twoStepTarget(
     return [share, -ratio * share]
   })
 }
-
-const cleanLevel: NoiseLevel = { t: 0, alpha: 1, sigma: 0 }
 
 /** One DDIM step of the teacher. */
 async function teacherStep(

@@ -3,6 +3,7 @@
  */
 
 import type { Page } from 'playwright'
+import { decibels } from '../../client/frames.ts'
 import type { Client, VideoRequest } from '../../client/index.ts'
 
 /** What came of it. */
@@ -34,6 +35,23 @@ export async function generate(
   heardBy.set(page, onStep)
   await page.waitForFunction(() => 'sdk' in globalThis)
   return page.evaluate(run, { request, provider })
+}
+
+/** Milliseconds that the page's client expects a request to take on this device, having fetched and timed its model. */
+export async function estimated(page: Page, request: VideoRequest, provider: 'webgpu' | 'wasm'): Promise<number> {
+  await page.waitForFunction(() => 'sdk' in globalThis)
+  return page.evaluate(
+    async ({ request, provider }) => {
+      const { sdk } = globalThis as unknown as { sdk: Sdk }
+      const zoetrope = sdk.createClient({ executionProvider: provider })
+      const [standard] = (await zoetrope.models.list()).filter((each) => each.standard)
+      await zoetrope.models.prefetch(standard?.card.id ?? '')
+      const { device } = await zoetrope.videos.route({ ...request, inferenceMode: 'only_on_device' })
+      zoetrope[Symbol.dispose]()
+      return device.etaMs ?? Number.NaN
+    },
+    { request, provider },
+  )
 }
 
 type Sdk = typeof import('../../client/index.ts')
@@ -77,9 +95,7 @@ async function run({ request, provider }: { request: VideoRequest; provider: 'we
 }
 
 /** Likeness of two results in decibels; Infinity where they are equal. */
-export function decibels(one: Generated, other: Generated): number {
+export function likeness(one: Generated, other: Generated): number {
   const [a, b] = [one, other].map(({ pixels }) => Buffer.from(pixels, 'base64')) as [Buffer, Buffer]
-  if (a.length !== b.length || a.length === 0) return Number.NEGATIVE_INFINITY
-  const squares = a.reduce((sum, value, at) => sum + (value - (b[at] as number)) ** 2, 0)
-  return squares === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((255 * 255 * a.length) / squares)
+  return decibels(a, b)
 }
