@@ -8,6 +8,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { JobStatus } from '../../shared/job.ts'
 import { type Env, settingsOf } from '../env.ts'
+import { assetOf, assetTables, beginUpload, finishUpload, keepAsset } from './assets.ts'
 import {
   type AccountObject,
   type AssetRow,
@@ -32,6 +33,7 @@ import {
   type TokenRow,
   type Viewer,
 } from './contract.ts'
+import { endpointsOf, endpointTable, keepEndpoint, secretsOf } from './endpoints.ts'
 import { idempotencyTable, recall, remember } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
 import * as records from './records.ts'
@@ -39,14 +41,9 @@ import { seatOf, seatTables } from './seats.ts'
 import * as submissions from './submissions.ts'
 import { upgrade } from './upgrade.ts'
 
-const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}${seatTables}
+const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}
+  ${seatTables}${assetTables}${endpointTable}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS assets (id TEXT PRIMARY KEY, kind TEXT NOT NULL, content_type TEXT NOT NULL,
-    bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL,
-    subject TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS uploads (asset TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS endpoints (id TEXT PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL,
-    secret TEXT NOT NULL, disabled INTEGER NOT NULL, created_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
 
 /** Until then the Worker that submitted has opened the job itself, if it lives. */
@@ -56,19 +53,6 @@ const sweepBatch = 100
 const restMs = 100
 /** A job nobody heard of for this long is asked. */
 const silenceMs = 60_000
-
-interface HeldSecret {
-  readonly secret: string
-  /** null for the newest. */
-  readonly until: number | null
-}
-
-const rotationMs = 86_400_000
-/** How long an upload keeps others away where its machine died. */
-const uploadMs = 300_000
-
-/** A subject has what it made itself, an API key all of its tenant. */
-const isOwn = ({ subject }: Viewer, row: AssetRow): boolean => subject === null || subject === row.subject
 
 const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
   kind: 'refused',
@@ -362,60 +346,32 @@ export class Account extends DurableObject<Env> implements AccountObject {
       idempotency,
       row.created_at,
       // Bytes that were refused are sent again under the same key.
-      (id) => [this.#asset(viewer, id)].find((known) => known !== null && known.status !== 'rejected') ?? undefined,
+      (id) => {
+        const known = assetOf(this.#sql, viewer, id)
+        return known === null || known.status === 'rejected' ? undefined : known
+      },
       () => {
-        const value = this.#readyAsset(viewer, row) ?? this.#insertAsset(row)
+        const value = keepAsset(this.#sql, viewer, row)
         return { value, answer: value.id }
       },
     )
   }
 
-  #readyAsset(viewer: Viewer, { sha256, kind }: AssetRow): AssetRow | undefined {
-    const rows = this.#sql
-      .exec("SELECT * FROM assets WHERE sha256 = ? AND kind = ? AND status = 'ready'", sha256, kind)
-      .toArray() as unknown as AssetRow[]
-    return rows.find((row) => isOwn(viewer, row))
-  }
-
-  #insertAsset(row: AssetRow): AssetRow {
-    const { id, kind, content_type, bytes, sha256, status, created_at, subject } = row
-    this.#sql.exec(
-      `INSERT INTO assets (id, kind, content_type, bytes, sha256, status, created_at, subject)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      id,
-      kind,
-      content_type,
-      bytes,
-      sha256,
-      status,
-      created_at,
-      subject,
-    )
-    return row
-  }
-
-  #asset(viewer: Viewer, id: string): AssetRow | null {
-    const [row] = this.#sql.exec('SELECT * FROM assets WHERE id = ?', id).toArray() as unknown as AssetRow[]
-    return row !== undefined && isOwn(viewer, row) ? row : null
-  }
-
   async asset(viewer: Viewer, id: string): Promise<AssetRow | null> {
-    return this.#asset(viewer, id)
+    return assetOf(this.#sql, viewer, id)
   }
 
   async beginUpload(id: string, now: number): Promise<boolean> {
-    this.#sql.exec('DELETE FROM uploads WHERE until <= ?', now)
-    return this.#sql.exec('INSERT OR IGNORE INTO uploads VALUES (?, ?)', id, now + uploadMs).rowsWritten > 0
+    return beginUpload(this.#sql, id, now)
   }
 
   async finishAsset(id: string, status: 'ready' | 'rejected'): Promise<void> {
-    this.#sql.exec('DELETE FROM uploads WHERE asset = ?', id)
-    this.#sql.exec("UPDATE assets SET status = ? WHERE id = ? AND status = 'pending'", status, id)
+    finishUpload(this.#sql, id, status)
   }
 
   /** The stored bytes' name where nothing else of the tenant needs them; null where there is no such asset. */
   async deleteAsset(viewer: Viewer, id: string): Promise<{ readonly key: string | null } | null> {
-    const row = this.#asset(viewer, id)
+    const row = assetOf(this.#sql, viewer, id)
     if (row === null) return null
     this.#sql.exec('DELETE FROM assets WHERE id = ?', id)
     const key = `t/${viewer.tenant}/${row.sha256}`
@@ -428,71 +384,23 @@ export class Account extends DurableObject<Env> implements AccountObject {
       endpoint.row.created_at,
       (answer) => {
         const { id, sealedSecret } = JSON.parse(answer) as { readonly id: string; readonly sealedSecret: string }
-        const row = this.#endpoints().find((known) => known.id === id)
+        const row = endpointsOf(this.#sql).find((known) => known.id === id)
         return row === undefined ? undefined : { row, sealedSecret }
       },
       () => {
         const { sealedSecret } = endpoint
-        const row = this.#keepEndpoint(endpoint)
+        const row = keepEndpoint(this.#sql, endpoint)
         return { value: { row, sealedSecret }, answer: JSON.stringify({ id: row.id, sealedSecret }) }
       },
     )
   }
 
-  /** A new endpoint; for an address that is known already, a new secret beside the old one, which goes in a day. */
-  #keepEndpoint({ row, sealedSecret: secret }: NewEndpoint): EndpointRow {
-    const { id, url, events, created_at } = row
-    const until = created_at + rotationMs
-    const [known] = this.#sql.exec('SELECT id, secret FROM endpoints WHERE url = ?', url).toArray()
-    if (known === undefined) {
-      const secrets = JSON.stringify([{ secret, until: null }])
-      this.#sql.exec(
-        'INSERT INTO endpoints VALUES (?, ?, ?, ?, 0, ?)',
-        id,
-        url,
-        JSON.stringify(events),
-        secrets,
-        created_at,
-      )
-      return row
-    }
-    const [newest] = JSON.parse(String(known.secret)) as [HeldSecret]
-    const secrets = JSON.stringify([
-      { secret, until: null },
-      { ...newest, until },
-    ])
-    this.#sql.exec(
-      'UPDATE endpoints SET secret = ?, events = ?, disabled = 0 WHERE id = ?',
-      secrets,
-      JSON.stringify(events),
-      String(known.id),
-    )
-    return { ...row, id: String(known.id) }
-  }
-
   async endpoints(): Promise<EndpointRow[]> {
-    return this.#endpoints()
-  }
-
-  #endpoints(): EndpointRow[] {
-    const rows = this.#sql
-      .exec('SELECT id, url, events, disabled, created_at FROM endpoints ORDER BY created_at')
-      .toArray()
-    return rows.map((row) => ({
-      id: String(row.id),
-      url: String(row.url),
-      events: JSON.parse(String(row.events)) as string[],
-      disabled: row.disabled === 1,
-      created_at: Number(row.created_at),
-    }))
+    return endpointsOf(this.#sql)
   }
 
   async endpointSecrets(id: string, now: number): Promise<EndpointSecrets | null> {
-    const [row] = this.#sql.exec('SELECT url, secret FROM endpoints WHERE id = ? AND disabled = 0', id).toArray()
-    if (row === undefined) return null
-    const held = JSON.parse(String(row.secret)) as HeldSecret[]
-    const good = held.filter(({ until }) => until === null || until > now)
-    return { url: String(row.url), secrets: good.map(({ secret }) => secret) }
+    return secretsOf(this.#sql, id, now)
   }
 
   async disableEndpoint(id: string): Promise<void> {

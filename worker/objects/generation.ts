@@ -1,18 +1,16 @@
 /**
  * The generation: one Durable Object for a job, from its acceptance to the last webhook; then for another.
  *
- * It owns the job's status, its log of events, its alarm and its execution, or follows the execution of an equal job.
+ * It owns the job's state, its story (story.ts), its alarm and its execution, or follows the execution of an equal job.
  * How an execution proceeds is execution.ts's business; money is the account's. When nothing is left to do it hands the
  * job over to the account and deletes all it stored, and its seat may be given to another job. So every question names
  * its job, and what was awaited in between is followed by a look whether the job is still the one that sits here.
  */
 
 import { DurableObject } from 'cloudflare:workers'
-import type { Warning } from '../../shared/effective.ts'
-import { isTerminal, type Job, type JobStatus } from '../../shared/job.ts'
+import { isTerminal, type Job } from '../../shared/job.ts'
 import { jobError } from '../../shared/problem.ts'
 import type { Env } from '../env.ts'
-import type { ProviderPreview } from '../providers/provider.ts'
 import { type Services, servicesOf } from '../services.ts'
 import { withTimeLimit } from '../time-limit.ts'
 import { compactLog, logLifeMs, packJob } from './archive.ts'
@@ -26,22 +24,17 @@ import {
   type Outcome,
   type OutputAnswer,
   type OutputSelection,
-  type StoredOutput,
   type Ticket,
   type Viewer,
 } from './contract.ts'
-import { deliver, deliveryTable, enqueue, nextDelivery } from './deliveries.ts'
+import { deliver, deliveryTable, nextDelivery } from './deliveries.ts'
 import { logTable, replay } from './event-log.ts'
-import { type EventStream, eventStream } from './event-stream.ts'
 import { adoptFromHook, advance, type ExecutionPorts, type Run, requestCancel } from './execution.ts'
 import {
   findOutput,
   isOver,
-  jobOf,
-  moveTo,
   newState,
   nextDueOf,
-  partOf,
   presented,
   restsAt,
   type State,
@@ -50,6 +43,7 @@ import {
 import { heardTable, isNews } from './heard.ts'
 import { addFollower, followerCount, followers, interestTables, join, leave, removeFollower } from './interests.ts'
 import { deliveryPorts, executionPorts } from './ports.ts'
+import { type Story, storyOf } from './story.ts'
 import { note, shortenLog } from './upkeep.ts'
 
 const tables = `${logTable}${deliveryTable}${interestTables}${heardTable}
@@ -71,29 +65,28 @@ const maxRemembered = 256
 export class Generation extends DurableObject<Env> implements GenerationObject {
   readonly #sql: SqlStorage
   readonly #services: Services
-  #events: EventStream
-  readonly #waiting = new Set<() => void>()
-  #state: State | null
+  #state: State | null = null
+  #story: Story | null = null
   /** Jobs that had their time here: late openings find nothing to begin. */
   readonly #over = new Set<string>()
   readonly #asking = new Map<string, Promise<boolean>>()
   #advancing = false
-  #shownStep: number | null = null
   #delivering = false
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#services = servicesOf(env)
-    this.#state = this.#load()
-    this.#events = this.#eventsOf(this.#state?.ticket.record)
+    const state = this.#load()
+    if (state !== null) this.#seat(state)
   }
 
-  /** A stream for one job alone: what happens last is told while the next job may sit here already. */
-  #eventsOf(record: JobRecord | undefined): EventStream {
-    return eventStream(this.#sql, async (event) => {
-      return record === undefined ? event : signedEvent(event, record, await this.#urlKey())
-    })
+  /** Gives a job its seat. */
+  #seat(state: State): Story {
+    const { record } = state.ticket
+    this.#state = state
+    this.#story = storyOf(state, this.#sql, async (event) => signedEvent(event, record, await this.#urlKey()))
+    return this.#story
   }
 
   /** Nothing is written for an id that is only asked about. */
@@ -167,19 +160,9 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   }
 
   #begin(ticket: Ticket): State {
-    const now = Date.now()
     this.#sql.exec(tables)
-    const state = newState(ticket, now)
-    this.#state = state
-    this.#events = this.#eventsOf(ticket.record)
-    this.#shownStep = null
-    this.#events.append({ type: 'status', job: jobOf(state) })
-    for (const warning of state.warnings) this.#events.append({ type: 'warning', warning })
-    enqueue(this.#sql, ticket.record, 'queued', now)
-    if (ticket.result !== null) {
-      state.result = ticket.result
-      this.#become('completed')
-    }
+    const state = newState(ticket, Date.now())
+    this.#seat(state).begin()
     this.#save()
     return state
   }
@@ -196,17 +179,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   async wait(viewer: Viewer, job: string, milliseconds: number): Promise<Job | null> {
     const state = this.#seen(viewer, job)
     if (state === null) return null
-    if (!isTerminal(state.status)) {
-      await new Promise<void>((resolve) => {
-        const done = () => {
-          clearTimeout(timer)
-          this.#waiting.delete(done)
-          resolve()
-        }
-        const timer = setTimeout(done, milliseconds)
-        this.#waiting.add(done)
-      })
-    }
+    await this.#story?.ended(milliseconds)
     return this.read(viewer, job)
   }
 
@@ -228,21 +201,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       const seat = await accountOf(this.env, tenant).seat(ticket.execution)
       if (seat !== null) await generationOf(this.env, tenant, seat).unfollow(ticket.execution, id)
       // It may have come to its end meanwhile.
-      if (this.#state === state) this.#leave()
+      if (this.#state === state) this.#story?.leave()
       return
     }
     // Others share the execution: only this job ends.
-    if (followerCount(this.#sql) > 0) return this.#leave()
+    if (followerCount(this.#sql) > 0) return this.#story?.leave()
     const undispatched = run.phase === 'reserved'
     if (!requestCancel(run, Date.now())) return
     if (undispatched) await this.#step()
-    else this.#become('cancelling')
-  }
-
-  /** Ends this job alone; what it shared goes on. */
-  #leave(): void {
-    if (this.#state?.status === 'in_progress') this.#become('cancelling')
-    this.#become('cancelled')
+    else this.#story?.become('cancelling')
   }
 
   async follow(job: string, follower: string, seat: number): Promise<boolean> {
@@ -324,12 +291,12 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url)
     const viewer = JSON.parse(request.headers.get('x-viewer') ?? '{}') as Viewer
-    const state = this.#seen(viewer, url.pathname.split('/')[1] ?? '')
-    if (state === null) return new Response(null, { status: 404 })
-    if (this.#events.size() >= maxReaders) return new Response(null, { status: 429 })
+    const [state, story] = [this.#seen(viewer, url.pathname.split('/')[1] ?? ''), this.#story]
+    if (state === null || story === null) return new Response(null, { status: 404 })
+    if (story.events.size() >= maxReaders) return new Response(null, { status: 429 })
     const after = Number(url.searchParams.get('after') ?? 0)
     const ended = () => isTerminal(state.status)
-    return new Response(this.#events.open(after, ended), { headers: { 'content-type': 'text/event-stream' } })
+    return new Response(story.events.open(after, ended), { headers: { 'content-type': 'text/event-stream' } })
   }
 
   async #present(facts: JobFacts): Promise<Job> {
@@ -338,27 +305,6 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
 
   async #urlKey(): Promise<CryptoKey> {
     return (await this.#services.secrets()).urls[0] as CryptoKey
-  }
-
-  /** Moves the status, and tells everyone who should know. */
-  #become(status: JobStatus): void {
-    const state = this.#state as State
-    if (!moveTo(state, status, Date.now())) return
-    const job = jobOf(state)
-    if (status === 'completed') for (const output of job.outputs) this.#events.append({ type: 'output', output })
-    if (state.error !== null) this.#events.append({ type: 'error', error: state.error })
-    if (isTerminal(status)) this.#events.forgetPreviews()
-    this.#events.append({ type: 'status', job })
-    enqueue(this.#sql, state.ticket.record, status, Date.now())
-    if (!isTerminal(status)) return
-    for (const done of [...this.#waiting]) done()
-  }
-
-  #warn(warnings: readonly Warning[]): void {
-    for (const warning of warnings) {
-      this.#state?.warnings.push(warning)
-      this.#events.append({ type: 'warning', warning })
-    }
   }
 
   override async alarm(): Promise<void> {
@@ -412,6 +358,7 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
   async #leaveNothing(): Promise<void> {
     if (this.#state !== null) this.#remember(this.#state.ticket.record.id)
     this.#state = null
+    this.#story = null
     // Asked for in one breath, so that nothing of a next job comes between them.
     await Promise.all([this.ctx.storage.deleteAlarm(), this.ctx.storage.deleteAll()])
   }
@@ -446,78 +393,30 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
       await advance(run, ports)
   }
 
-  #ports({ ticket: { record } }: State): ExecutionPorts {
-    return executionPorts(this.env, record, {
+  #ports(state: State): ExecutionPorts {
+    const story = this.#story as Story
+    return executionPorts(this.env, state.ticket.record, {
       save: () => this.#save(),
       onStarted: () => {
-        this.#become('in_progress')
+        story.become('in_progress')
         this.#wakeFollowers()
       },
       onQueued: (position) => {
-        if (this.#queued(position)) this.#wakeFollowers()
+        if (story.queued(position)) this.#wakeFollowers()
       },
-      onProgress: (progress) => this.#progress(progress),
-      onPreview: (preview) => this.#preview(preview),
-      isTold: (index) => this.#state?.parts?.some((part) => part.index === index) ?? false,
-      onPart: (output) => this.#part(output),
-      onWarnings: (warnings) => this.#warn(warnings),
+      onProgress: story.progress,
+      onPreview: story.preview,
+      isTold: (index) => state.parts?.some((part) => part.index === index) ?? false,
+      onPart: (output) => {
+        story.part(output)
+        this.#save()
+      },
+      onWarnings: story.warn,
       onOutcome: (outcome) => {
-        this.#conclude(outcome)
+        story.conclude(outcome)
         this.#wakeFollowers()
       },
     })
-  }
-
-  /** Tells how many wait before it, where that changed. */
-  #queued(position: number | null): boolean {
-    const state = this.#state as State
-    if (position === null || state.status !== 'queued' || state.queuePosition === position) return false
-    state.queuePosition = position
-    this.#events.append({ type: 'status', job: jobOf(state) })
-    return true
-  }
-
-  #progress(progress: Job['progress']): void {
-    const state = this.#state as State
-    if (progress === null || isTerminal(state.status) || JSON.stringify(progress) === JSON.stringify(state.progress))
-      return
-    state.progress = progress
-    this.#events.append({ type: 'progress', ...progress, inference_source: 'in_cloud' })
-  }
-
-  #preview(preview: ProviderPreview): void {
-    const state = this.#state as State
-    if (isTerminal(state.status) || this.#shownStep === preview.step) return
-    // Two looks at one step are one; which, is not worth remembering beyond this machine.
-    this.#shownStep = preview.step
-    this.#events.append({ type: 'preview', ...preview })
-  }
-
-  #part(output: StoredOutput): void {
-    const state = this.#state as State
-    if (isTerminal(state.status)) return
-    state.parts = [...(state.parts ?? []), output]
-    this.#events.append({ type: 'part', block: output.index, part: partOf(state.ticket.record, output) })
-    this.#save()
-  }
-
-  #conclude(outcome: Outcome): void {
-    const state = this.#state as State
-    if (isTerminal(state.status)) return
-    // What was asked to stop and has ended, however it ended, is stopped.
-    const stopped = state.status === 'cancelling' || outcome.kind === 'cancelled'
-    if (outcome.kind === 'cancelled' && !outcome.confirmed) this.#warn([{ code: 'executor_unconfirmed' }])
-    if (stopped) this.#leave()
-    else this.#end(state, outcome)
-  }
-
-  #end(state: State, outcome: Outcome): void {
-    if (outcome.kind === 'completed') {
-      state.result = outcome.result
-      state.cost = state.run === null ? 0 : outcome.cost
-    }
-    if (outcome.kind === 'failed') state.error = outcome.error
-    this.#become(outcome.kind)
   }
 
   #wakeFollowers(): void {
@@ -539,14 +438,15 @@ export class Generation extends DurableObject<Env> implements GenerationObject {
     const outcome = shared?.outcome ?? (await accountOf(this.env, record.tenant).outcome(execution))
     // Cancelled and erased meanwhile.
     if (this.#state !== state) return
-    if (shared?.started) this.#become('in_progress')
+    const story = this.#story as Story
+    if (shared?.started) story.become('in_progress')
     if (shared !== null) {
-      this.#queued(shared.queuePosition)
-      this.#progress(shared.progress)
+      story.queued(shared.queuePosition)
+      story.progress(shared.progress)
     }
-    if (outcome !== null) this.#conclude(outcome)
+    if (outcome !== null) story.conclude(outcome)
     else if (Date.now() > record.deadlineAt + lostMs)
-      this.#conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
+      story.conclude(state.startedAt === null ? { kind: 'expired' } : lostOutcome)
     state.followAt = isTerminal(state.status) ? never : Date.now() + (executor === null ? lookSoonMs : lookAgainMs)
     this.#save()
   }
