@@ -55,12 +55,12 @@ export function conditionsGraph(denoiser: DitConfig, batch: 1 | 2, length: numbe
 /** Takes conditions from the inputs modulation [B, ·] and reading [B, L, ·]. */
 export function toldConditions(denoiser: DitConfig, batch: 1 | 2, length: number): Conditions {
   const { textWidth, featureWidth } = denoiser
-  const any = (shape: readonly number[]) => op.broadcast(op.constant(0), shape)
+  const blank = (shape: readonly number[]) => op.broadcast(op.constant(0), shape)
   const values = asked(denoiser, {
-    text: any([1, length, textWidth]),
-    pooled: any([1, textWidth]),
-    time: any([1, 1, featureWidth]),
-    guidance: denoiser.guided ? any([1, featureWidth]) : undefined,
+    text: blank([1, length, textWidth]),
+    pooled: blank([1, textWidth]),
+    time: blank([1, 1, featureWidth]),
+    guidance: denoiser.guided ? blank([1, featureWidth]) : undefined,
   })
   const width = (kind: ConditionKind) => values[kind].reduce((total, value) => total + lastSize(value), 0)
   const given = {
