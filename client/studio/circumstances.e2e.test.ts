@@ -1,7 +1,7 @@
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { audit, withAxe } from '../../test/studio/axe.ts'
-import { makeVideo, oneMore, type StudioSite, studioSite } from '../../test/studio/site.ts'
+import { makeVideo, oneMore, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 /** As narrow as a phone that is still in use. */
 const narrow = { width: 320, height: 568 }
@@ -11,6 +11,7 @@ let site: StudioSite
 
 beforeAll(async () => {
   site = await studioSite()
+  await withoutGpu(site.context)
   await withAxe(site.context)
 })
 afterAll(() => site?.[Symbol.asyncDispose]())
@@ -249,6 +250,7 @@ describe('someone who wants nothing to move', () => {
 describe('several tabs', () => {
   it('make their own clips at once, and take over what a closed one had begun, once', async () => {
     await using tabs = await studioSite()
+    await withoutGpu(tabs.context)
     // Weights that do not come yet keep a run going for as long as it is looked at.
     const come = Promise.withResolvers<void>()
     await tabs.context.route(/\/models\/weights\//, async (route) => {
@@ -261,10 +263,14 @@ describe('several tabs', () => {
       await page.waitForSelector('#make:enabled')
       return page
     }
+    let runs = 0
     const begun = async (page: Page, prompt: string) => {
       await page.fill('#prompt', prompt)
       await page.press('#prompt', 'Control+Enter')
       await page.waitForSelector('#stop:visible')
+      // Routed and noted: from here on it is not lost.
+      const noted = () => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-')).length
+      await expect.poll(() => page.evaluate(noted), { timeout: 60_000 }).toBe(++runs)
     }
     const finished = async (page: Page) => {
       // A page behind another paints nothing, and what is waited for is looked at when it does.
@@ -338,6 +344,7 @@ describe('a browser that keeps nothing', () => {
   it('makes, extends and hands out clips all the same, and says that they go with the page', async () => {
     await using hidden = await studioSite()
     const { context } = hidden
+    await withoutGpu(context)
     await context.addInitScript(() => {
       const denied = () => new DOMException('denied', 'SecurityError')
       Object.defineProperty(globalThis, 'localStorage', {
