@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { commands } from 'vitest/browser'
-import { decibels } from './frames.ts'
 import { type Client, type ClientEvent, createClient, type JobState } from './index.ts'
 
 declare module 'vitest/browser' {
@@ -98,39 +97,6 @@ describe('a client without a service', () => {
     const straight = await run(client({ executionProvider: 'wasm' }), { seed: 8, numInferenceSteps: 16 })
     expect(framesOf(resumed.events)).toEqual(framesOf(straight.events))
     expect(framesOf(straight.events)).not.toEqual(framesOf(whole.events))
-  })
-
-  it('begins with a picture, alike on WebGPU and on wasm, and goes on with it after a stop', async () => {
-    const drawn = (colour: string) => {
-      const canvas = new OffscreenCanvas(64, 32)
-      const context = canvas.getContext('2d') as OffscreenCanvasRenderingContext2D
-      context.fillStyle = colour
-      context.fillRect(16, 0, 24, 32)
-      return canvas
-    }
-    const begun = async (zoetrope: Client, firstFrame: ImageBitmapSource, stop?: number) => {
-      const job = await zoetrope.videos.create({ prompt, seed: 7 }, { firstFrame })
-      const events: ClientEvent[] = []
-      for await (const event of job.events()) {
-        events.push(event)
-        if (event.type === 'progress' && event.step === stop && event.stage === 'denoise') job.cancel()
-      }
-      return { frames: framesOf(events), receipt: (await job.result()).receipt }
-    }
-    const [gpu, wasm] = [client(), client({ executionProvider: 'wasm' })]
-    const one = await begun(gpu, drawn('navy'))
-    const other = await begun(wasm, await drawn('navy').convertToBlob())
-    expect(decibels(one.frames, other.frames)).toBeGreaterThan(40)
-    // However the picture comes, it is the same one.
-    expect(one.receipt?.effective.frame_images).toEqual(other.receipt?.effective.frame_images)
-    expect(decibels(other.frames, (await begun(wasm, drawn('white'))).frames)).toBeLessThan(35)
-    expect(decibels(other.frames, framesOf((await run(wasm)).events))).toBeLessThan(35)
-    await expect(begun(gpu, drawn('red'), 2)).rejects.toMatchObject({ code: 'aborted' })
-    const resumed = await begun(gpu, drawn('red'))
-    expect(resumed.frames).not.toEqual(one.frames)
-    expect(decibels(resumed.frames, (await begun(wasm, drawn('red'))).frames)).toBeGreaterThan(40)
-    const nothing = new Blob(['no picture'], { type: 'image/png' })
-    await expect(begun(wasm, nothing)).rejects.toMatchObject({ code: 'invalid_parameter' })
   })
 
   it('refuses what the model does not take, in one sentence', async () => {

@@ -77,29 +77,6 @@ describe('an example in a page', { timeout: 240_000 }, () => {
     await plays(await opened('examples/element.html'), 'an orange fox jumps in the snow')
   })
 
-  it('in React makes a video, another for another prompt, and stops when it goes', async () => {
-    const page = await opened('test/examples/strict.html')
-    await plays(page, 'a red boat')
-    const first = await page.getAttribute('video', 'src')
-    await page.click('#another')
-    await page.waitForSelector('progress[aria-label="Making: a pink cup"]')
-    await plays(page, 'a pink cup')
-    expect(await page.getAttribute('video', 'src')).not.toBe(first)
-    // The address of the video before is freed, so nothing piles up.
-    expect(
-      await page.evaluate(
-        (url) =>
-          fetch(url as string).then(
-            () => 'there',
-            () => 'freed',
-          ),
-        first,
-      ),
-    ).toBe('freed')
-    await page.click('#away')
-    await page.waitForSelector('video', { state: 'detached' })
-  })
-
   it('says nothing in the console', () => {
     expect(said).toEqual([])
   })

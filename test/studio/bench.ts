@@ -16,7 +16,7 @@ import { runner } from '../../models/pipeline/generate.ts'
 import { resolveRequest } from '../../shared/effective.ts'
 import type { EffectiveRequest } from '../../shared/generation.ts'
 import { estimated, generate } from './generation.ts'
-import { type SiteOptions, sdkSite, studioSite } from './site.ts'
+import { type SiteOptions, sdkSite, studioSite, withoutGpu } from './site.ts'
 import { quantile } from './tasks.ts'
 
 const prompt = 'a blue bird flies left over the sea'
@@ -70,7 +70,7 @@ async function onNode(): Promise<Steps> {
 /** From typing the address to the first clip, nothing being there before. */
 async function firstVisit(options: SiteOptions, withGpu: boolean): Promise<number> {
   await using site = await studioSite(options)
-  if (!withGpu) await site.context.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, 'gpu'))
+  if (!withGpu) await withoutGpu(site.context)
   const page = await site.open()
   const began = performance.now()
   await page.goto(site.url)

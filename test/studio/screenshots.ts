@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { Page } from 'playwright'
 import sharp from 'sharp'
 import { root } from '../sources.ts'
-import { makeVideo, studioSite } from './site.ts'
+import { makeVideo, studioSite, withoutGpu } from './site.ts'
 
 const folder = join(root, 'docs', 'studio')
 const desktop = { width: 1120, height: 860 }
@@ -43,16 +43,15 @@ const others = [
 
 await mkdir(folder, { recursive: true })
 await using site = await studioSite({ more: null })
+await withoutGpu(site.context)
 const page = await site.open()
 await page.emulateMedia({ reducedMotion: 'reduce' })
 await page.goto(site.url)
 
-/** Sets one of the settings, which are folded away again. */
+/** Fills in one of the settings, which are folded away again. */
 async function set(selector: string, value: string): Promise<void> {
   await page.click('summary:has-text("Settings")')
-  if ((await page.locator(selector).evaluate(({ tagName }) => tagName)) === 'SELECT')
-    await page.selectOption(selector, value)
-  else await page.fill(selector, value)
+  await page.fill(selector, value)
   await page.click('summary:has-text("Settings")')
 }
 await page.waitForSelector('#place[data-state="ready"]')
@@ -62,7 +61,6 @@ await page.waitForFunction(() => document.getElementById('why-only_on_device')?.
 await page.evaluate(() => (document.activeElement as HTMLElement).blur())
 await shoot(page, 'idle', 'light')
 await shoot(page, 'idle', 'dark')
-await set('#provider', 'wasm')
 await set('#seed', '3')
 for (const each of others) await makeVideo(page, each)
 await page.reload()
@@ -82,8 +80,6 @@ await shoot(page, 'done', 'light')
 await shoot(page, 'done', 'dark')
 await shoot(page, 'phone', 'light', phone)
 await page.setViewportSize(desktop)
-// The teacher takes many steps; the processor is faster than a graphics adapter in software.
-await set('#provider', 'wasm')
 await page.click('[popovertarget="rivals"]')
 await page.click('#rivals button:has-text("teacher")')
 await page.waitForSelector('#captions:visible')
