@@ -55,6 +55,8 @@ afterAll(async () => {
 async function opened(path: string): Promise<Page> {
   const page = await (await browser.newContext()).newPage()
   page.setDefaultTimeout(120_000)
+  // Browsers ask for one by themselves; an example has none.
+  await page.route('**/favicon.ico', (route) => route.fulfill({ status: 204 }))
   page.on('console', (message) => message.type() === 'error' && said.push(message.text()))
   page.on('pageerror', ({ message }) => said.push(message))
   await page.goto(`${address}${path}`)
