@@ -2,9 +2,8 @@
  * Benchmarks of the edge, paired in one run: `npm run bench:edge -- [--pairs N] [--jobs N] [--json]`.
  *
  * The deployed bundle and a bare Hono route run in one workerd, each on a socket of its own, and take turns: a cached
- * hit, the bare route, a new submission, each with a pause after it, so that none pays for what another left to be
- * done. Then jobs are run to their end, and their stores are weighed. The provider is a fake in this process, so nothing
- * here measures a model.
+ * hit, the bare route, a new submission. Then jobs are run to their end, and their stores are weighed. The provider is
+ * a fake in this process, so nothing here measures a model.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -90,14 +89,10 @@ async function post(path: string, token: string, body: object, headers: Record<s
   return answer
 }
 
-const pauseMs = 20
-
 async function timed(act: () => Promise<unknown>): Promise<number> {
   const begin = performance.now()
   await act()
-  const took = performance.now() - begin
-  await new Promise((resolve) => setTimeout(resolve, pauseMs))
-  return took
+  return performance.now() - begin
 }
 
 const quantile = (times: readonly number[], share: number): number =>

@@ -62,9 +62,7 @@ const refusedBy = (provider: string, retryAfterMs: number): Refused => ({
 })
 
 export class Account extends DurableObject<Env> implements AccountObject {
-  readonly #store: SqlStorage
-  /** Rows of answers that were given already, in order. */
-  readonly #unwritten: (() => void)[] = []
+  readonly #sql: SqlStorage
   #announced = false
   /** When the alarm is to ring; undefined before it was looked up, infinite where it is not set. */
   #alarmAt: number | undefined
@@ -72,7 +70,7 @@ export class Account extends DurableObject<Env> implements AccountObject {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    this.#store = ctx.storage.sql
+    this.#sql = ctx.storage.sql
     ctx.storage.transactionSync(() => {
       upgrade(this.#sql)
       this.#sql.exec(tables)
@@ -80,51 +78,13 @@ export class Account extends DurableObject<Env> implements AccountObject {
     credit(this.#sql, 'start', settingsOf(env).startingCredit, Date.now())
   }
 
-  /** The store, with all that was answered: whoever looks next sees it, however late it is written. */
-  get #sql(): SqlStorage {
-    this.#catchUp()
-    return this.#store
-  }
-
-  /** Several statements as one, in a store that has caught up before. */
-  #atomically<Value>(act: (sql: SqlStorage) => Value): Value {
-    const sql = this.#sql
-    return this.ctx.storage.transactionSync(() => act(sql))
-  }
-
-  #catchUp(): void {
-    const rows = [...this.#unwritten]
-    if (rows.length === 0) return
-    this.ctx.storage.transactionSync(() => {
-      for (const write of rows) write()
-    })
-    this.#unwritten.splice(0, rows.length)
-  }
-
-  /** Writes after the answer has left: what is written before it would hold it up until the disk has it. */
-  #writeLater(write: () => void): void {
-    this.#unwritten.push(write)
-    setTimeout(() => {
-      try {
-        this.#catchUp()
-      } catch (error) {
-        console.error('account: a cached answer is not written yet', error)
-      }
-    }, 0)
-  }
-
   async submit(command: SubmitCommand) {
-    const late = submissions.cached(this.#sql, command)
-    if (late !== undefined) {
-      this.#writeLater(late.write)
-      return late.answer
-    }
     await this.#announce(command.record.tenant)
     // What runs or ran already needs no provider; anything new waits while it refuses us.
     const resting = submissions.isServed(this.#sql, command) ? 0 : await this.#restMs(command)
     if (resting > 0) return refusedBy(command.record.provider, resting)
     this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
-    const answer = this.#atomically((sql) => submissions.submit(sql, command))
+    const answer = this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
     // In the same write as the row: either both survive or the caller never got an answer.
     if (answer.kind !== 'refused' && answer.ticket !== null) await this.#ringBy(command.now + openingMs)
     return answer
@@ -162,14 +122,14 @@ export class Account extends DurableObject<Env> implements AccountObject {
   }
 
   async settle(execution: string, settlement: Settlement) {
-    const settled = this.#atomically((sql) => submissions.settle(sql, execution, settlement))
+    const settled = this.ctx.storage.transactionSync(() => submissions.settle(this.#sql, execution, settlement))
     await this.#ringBy(settlement.result.expiresAt)
     return settled
   }
 
   async release(execution: string, outcome: Outcome): Promise<Settled | null> {
     const now = Date.now()
-    const settled = this.#atomically((sql) => submissions.release(sql, execution, outcome, now))
+    const settled = this.ctx.storage.transactionSync(() => submissions.release(this.#sql, execution, outcome, now))
     await this.#ringBy(submissions.nextDue(this.#sql, openingMs) ?? Number.POSITIVE_INFINITY)
     return settled
   }
@@ -187,7 +147,7 @@ export class Account extends DurableObject<Env> implements AccountObject {
   }
 
   async archive(job: string, status: JobStatus, row: Uint8Array<ArrayBuffer>): Promise<void> {
-    this.#atomically((sql) => submissions.archive(sql, job, status, row, Date.now()))
+    this.ctx.storage.transactionSync(() => submissions.archive(this.#sql, job, status, row, Date.now()))
   }
 
   async find(viewer: Viewer, job: string): Promise<Found | null> {
@@ -218,7 +178,7 @@ export class Account extends DurableObject<Env> implements AccountObject {
   }
 
   async forget(job: string): Promise<string[]> {
-    return this.#atomically((sql) => submissions.forget(sql, job))
+    return this.ctx.storage.transactionSync(() => submissions.forget(this.#sql, job))
   }
 
   /** Wakes jobs that were silent too long; gives how many are open. */
@@ -285,7 +245,7 @@ export class Account extends DurableObject<Env> implements AccountObject {
     for (const execution of submissions.outdated(this.#sql, Date.now(), sweepBatch)) {
       const orphans = submissions.objectsOf(this.#sql, execution)
       if (orphans.length > 0) await this.env.BUCKET.delete(orphans)
-      this.#atomically((sql) => submissions.outdate(sql, execution))
+      this.ctx.storage.transactionSync(() => submissions.outdate(this.#sql, execution))
     }
   }
 
@@ -305,13 +265,13 @@ export class Account extends DurableObject<Env> implements AccountObject {
     again: (answer: string) => Value | undefined,
     make: () => { readonly value: Value; readonly answer: string },
   ): Created<Value> {
-    return this.#atomically((sql) => {
-      const known = recall(sql, idempotency, now)
+    return this.ctx.storage.transactionSync(() => {
+      const known = recall(this.#sql, idempotency, now)
       if (known !== null && 'kind' in known) return known
       const before = known === null ? undefined : again(known.answer)
       if (before !== undefined) return { kind: 'replayed', value: before }
       const { value, answer } = make()
-      remember(sql, idempotency, answer, now)
+      remember(this.#sql, idempotency, answer, now)
       return { kind: 'created', value }
     })
   }

@@ -117,57 +117,14 @@ const openJobOf = (sql: SqlStorage, execution: string, subject: string): string 
 
 /** A job that is over as it begins. Only one that has somebody to tell needs an object, which then hands it over. */
 function hit(sql: SqlStorage, command: SubmitCommand, execution: string): Submitted | Refused {
-  if (command.record.webhook === null) {
-    const { answer, write } = hitAtOnce(sql, command, execution)
-    write()
-    return answer
-  }
   const capped = countToken(sql, command, 0)
   if (capped !== undefined) return capped
-  const result = records.resultOf(sql, execution)
-  return begin(sql, command, { record: command.record, execution, result }, 'hit')
-}
-
-/** An answer that is known before anything is written, and the writing. */
-export interface Late {
-  readonly answer: Submitted | Refused
-  readonly write: () => void
-}
-
-/**
- * The answer to a request whose result is stored and that nobody else is told of; undefined for every other. Its rows
- * may be written after it was given: nothing runs, nothing is owed, and who has the answer has the whole job.
- */
-export function cached(sql: SqlStorage, command: SubmitCommand): Late | undefined {
-  const { now, idempotency, record } = command
-  if (record.cacheMode !== 'use' || record.webhook !== null || recall(sql, idempotency, now) !== null) return undefined
-  const row = shareable(sql, record, now)
-  if (row?.state !== 'stored') return undefined
-  const { answer, write } = hitAtOnce(sql, command, String(row.id))
-  return {
-    answer,
-    write: () => {
-      write()
-      if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
-    },
-  }
-}
-
-function hitAtOnce(sql: SqlStorage, command: SubmitCommand, execution: string): Late {
-  const { record, now } = command
-  const capped = tokenUse(sql, command, 0)
-  if ('kind' in capped) return { answer: capped, write: () => undefined }
-  const seatless = { record, execution, result: records.resultOf(sql, execution) }
-  const finished = hitJob(seatless, now)
-  const remaining = levelOf(sql, command)
-  return {
-    answer: { kind: 'hit', job: record.id, ticket: null, found: { seat: null, finished }, remaining },
-    write: () => {
-      keepTokenUse(sql, command, capped)
-      insert(sql, command, seatless, null)
-      records.keep(sql, record.id, packJob(finished))
-    },
-  }
+  const seatless = { record: command.record, execution, result: records.resultOf(sql, execution) }
+  if (command.record.webhook !== null) return begin(sql, command, seatless, 'hit')
+  const finished = hitJob(seatless, command.now)
+  const job = insert(sql, command, seatless, null)
+  records.keep(sql, job, packJob(finished))
+  return { kind: 'hit', job, ticket: null, found: { seat: null, finished }, remaining: levelOf(sql, command) }
 }
 
 function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
@@ -203,32 +160,14 @@ function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
   return begin(sql, command, { record, execution: record.id, result: null }, 'created')
 }
 
-interface TokenUse {
-  readonly jobs: number
-  readonly cost: number
-}
-
-/** What a token has used once this request is counted, or the cap that leaves no room for it. */
-function tokenUse(sql: SqlStorage, { token }: SubmitCommand, cost: number): TokenUse | Refused {
-  if (token === null) return { jobs: 0, cost: 0 }
-  const [row] = sql.exec('SELECT jobs, cost FROM token_use WHERE jti = ?', token.jti).toArray()
-  const use = { jobs: Number(row?.jobs ?? 0) + 1, cost: Number(row?.cost ?? 0) + cost }
-  if (use.jobs > token.maxJobs) return refused('insufficient_quota', `token: its ${token.maxJobs} jobs are used up`)
-  if (use.cost > token.maxCost) {
-    return refused('insufficient_quota', `token: its ${token.maxCost / 1e6} USD are used up`)
-  }
-  return use
-}
-
-function keepTokenUse(sql: SqlStorage, { token }: SubmitCommand, { jobs, cost }: TokenUse): void {
-  if (token !== null) sql.exec('INSERT OR REPLACE INTO token_use VALUES (?, ?, ?)', token.jti, jobs, cost)
-}
-
 /** The caps a token carries; undefined where they leave room, which is then taken. */
-function countToken(sql: SqlStorage, command: SubmitCommand, cost: number): Refused | undefined {
-  const use = tokenUse(sql, command, cost)
-  if ('kind' in use) return use
-  keepTokenUse(sql, command, use)
+function countToken(sql: SqlStorage, { token }: SubmitCommand, cost: number): Refused | undefined {
+  if (token === null) return undefined
+  const [row] = sql.exec('SELECT jobs, cost FROM token_use WHERE jti = ?', token.jti).toArray()
+  const [jobs, spent] = [Number(row?.jobs ?? 0) + 1, Number(row?.cost ?? 0) + cost]
+  if (jobs > token.maxJobs) return refused('insufficient_quota', `token: its ${token.maxJobs} jobs are used up`)
+  if (spent > token.maxCost) return refused('insufficient_quota', `token: its ${token.maxCost / 1e6} USD are used up`)
+  sql.exec('INSERT OR REPLACE INTO token_use VALUES (?, ?, ?)', token.jti, jobs, spent)
   return undefined
 }
 
