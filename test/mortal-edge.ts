@@ -134,9 +134,12 @@ export async function mortalEdge(
         () => undefined,
       )
       const text = await response?.text().catch(() => undefined)
-      if (response !== undefined && text !== undefined && response.status < 300) return JSON.parse(text) as Job
-      // 500 is what the platform says while it is falling over; anything else is an answer.
-      if (response !== undefined && response.status < 500) throw new Error(`create: ${response.status} ${text}`)
+      // 500 is what the platform says while it is falling over, and a death may cut an answer off after its status;
+      // anything else was answered.
+      if (response !== undefined && text !== undefined && response.status < 500) {
+        if (response.ok) return JSON.parse(text) as Job
+        throw new Error(`create: ${response.status} ${text}`)
+      }
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
