@@ -27,8 +27,8 @@ export interface DenoiserRun {
   readonly text: TextEncoderConfig
   /** Clips; parts of several frames draw from here. */
   readonly set: LatentSet
-  /** Single frames; parts of one frame draw from here. */
-  readonly pictures: LatentSet
+  /** Single frames; parts of one frame draw from here. Undefined where no stage has such a part. */
+  readonly pictures: LatentSet | undefined
   readonly backend: Backend
   /** Name of the checkpoint. */
   readonly run: string
@@ -93,6 +93,7 @@ function feedsOf(
 ): Feeds {
   const each = parts.map(({ name, batch, frames, tokens }, index) => {
     const set = frames === 1 ? pictures : clips
+    if (set === undefined) throw new TypeError('denoiser: a stage learns from pictures, and there are none')
     const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
     return denoisingFeeds(drawn, {
       schedule: cosine(),

@@ -106,10 +106,10 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
       progress: (done) => show(`encoding ${what} ${done}/${count}`),
     })
   const set = await encoded(count, 17, 'clips')
-  const pictures = await encoded(given.number('pictures') ?? 3 * count, 1, 'pictures')
-  const [alone, both, clips] = stages.map((each) => each.steps)
+  const [alone = 0, both = 0, clips] = stages.map((each) => each.steps)
+  const pictures = alone + both > 0 ? await encoded(given.number('pictures') ?? 3 * count, 1, 'pictures') : undefined
   say(
-    `latents of ${count} clips and ${pictures.count} pictures are ready; ${alone} steps on pictures, ${both} on both, ${clips} on clips`,
+    `latents of ${count} clips and ${pictures?.count ?? 0} pictures are ready; ${alone} steps on pictures, ${both} on both, ${clips} on clips`,
   )
   await trainDenoiser({
     config: ditSizes[size],
