@@ -38,7 +38,7 @@ export interface StudentRun {
   /** Steps of the teacher's sampler that the first halving starts from, and the last student's. */
   readonly from: number
   readonly to: number
-  /** Updates in a stage. */
+  /** Updates in a stage; the last stages have twice as many, see updatesOf. */
   readonly updates: number
   readonly batch: number
   readonly tokens: number
@@ -48,7 +48,8 @@ export interface StudentRun {
   readonly facts: Readonly<Record<string, unknown>>
   readonly signal: AbortSignal
   readonly say: (line: string) => void
-  readonly point: (point: CurvePoint) => void
+  /** Hears the points of a stage of so many updates. */
+  readonly pointOf: (updates: number) => (point: CurvePoint) => void
 }
 
 /** Names of the stages: `run-guided`, then `run-128`, `run-64`, … down to `run-N`. */
@@ -68,6 +69,10 @@ export async function trainStudent(options: StudentRun): Promise<void> {
   }
 }
 
+/** The longer its steps, the further a student is from its teacher; Salimans & Ho (2202.00512) double the last stages too. */
+const updatesOf = ({ updates }: Pick<StudentRun, 'updates'>, steps: number | undefined): number =>
+  steps !== undefined && steps <= 16 ? 2 * updates : updates
+
 /** One stage; gives the student's parameters. `steps` undefined folds guidance in. */
 async function runStage(
   options: StudentRun,
@@ -75,7 +80,8 @@ async function runStage(
   teacher: TrainingState,
   steps: number | undefined,
 ): Promise<TrainingState> {
-  const { updates, batch, set, config, text, seed } = options
+  const { batch, set, config, text, seed } = options
+  const updates = updatesOf(options, steps)
   const run = await openRun(name)
   const student: DitConfig = { ...config, guided: true }
   const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1 }
@@ -104,7 +110,7 @@ async function runStage(
     save: (step) => run.save(step, learner.state(), options.facts),
     saveEvery: 200,
     pointEvery: 25,
-    point: run.pointed(options.point),
+    point: run.pointed(options.pointOf(updates)),
     signal: options.signal,
   })
   // The rate has fallen to zero, so the last parameters need no average.

@@ -4,6 +4,7 @@ import {
   accuracyOf,
   flicker,
   frechetDistance,
+  misreadings,
   peakSignalToNoise,
   proportion,
   secondDifference,
@@ -39,6 +40,9 @@ describe('metrics', () => {
     expect(capAcc.value).toBeCloseTo(2 / 3)
     expect(each.scene).toMatchObject({ value: 0.5, clips: 2 })
     expect(each.puppet).toMatchObject({ value: 1, clips: 3 })
+    expect(misreadings([reading, wrong, wrong], [attributes, attributes, { puppet: attributes.puppet }])).toEqual([
+      { attribute: 'scene', asked: attributes.scene, read: 'nowhere', clips: 1 },
+    ])
   })
 
   it('tells the noise of a level from that of two, six decibels apart', () => {

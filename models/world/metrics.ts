@@ -53,6 +53,27 @@ export function accuracyOf(readings: readonly Reading[], asked: readonly Partial
   }
 }
 
+/** In how many clips an attribute was read as something else than was asked; the most frequent first. */
+export interface Misreading {
+  readonly attribute: keyof Attributes
+  readonly asked: string
+  readonly read: string
+  readonly clips: number
+}
+
+/** What was asked and read as something else: it says what a model still has to learn. */
+export function misreadings(readings: readonly Reading[], asked: readonly Partial<Attributes>[]): Misreading[] {
+  const wrong = asked.flatMap((wanted, index) =>
+    attributeNames
+      .map((attribute) => ({ attribute, asked: wanted[attribute], read: readings[index]?.[attribute].value }))
+      .filter(({ asked, read }) => asked !== undefined && read !== undefined && asked !== read),
+  )
+  const groups = Map.groupBy(wrong, ({ attribute, asked, read }) => `${attribute} ${asked} ${read}`)
+  return [...groups.values()]
+    .map((group) => ({ ...(group[0] as Omit<Misreading, 'clips'>), clips: group.length }))
+    .sort((a, b) => b.clips - a.clips)
+}
+
 /** Mean |x(f+1) − 2·x(f) + x(f−1)| of a clip, in grey levels. */
 export function secondDifference({ frames, height, width, pixels }: Frames): number {
   const size = height * width * 3

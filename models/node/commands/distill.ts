@@ -26,7 +26,7 @@ export const distillCommand: Command = {
     autoencoder: { kind: 'text', value: 'RUN', help: 'the autoencoder the teacher was trained with (autoencoder)' },
     from: { kind: 'number', value: 'N', help: 'steps of the teacher’s sampler (256)' },
     to: { kind: 'number', value: 'N', help: 'steps of the last student (8)' },
-    updates: { kind: 'number', value: 'N', help: 'updates in a stage (2000)' },
+    updates: { kind: 'number', value: 'N', help: 'updates in a stage, twice as many from 16 steps down (2000)' },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
     rate: { kind: 'number', value: 'R', help: 'learning rate, falling to zero in each stage (0.0003)' },
     seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
@@ -59,7 +59,6 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     signal,
     progress: (done) => show(`encoding clips ${done}/${facts.clips}`),
   })
-  const updates = given.number('updates') ?? 2000
   await trainStudent({
     config: ditSizes[facts.size],
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
@@ -71,7 +70,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
     ...range(given),
-    updates,
+    updates: given.number('updates') ?? 2000,
     batch: given.number('batch') ?? 24,
     tokens: captionTokens.film,
     learningRate: given.number('rate') ?? 3e-4,
@@ -79,7 +78,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     facts: { ...facts, teacherSteps: teacher.step },
     signal,
     say,
-    point: reporter(updates, surroundings),
+    pointOf: (total) => reporter(total, surroundings),
   })
 }
 

@@ -10,7 +10,15 @@ import { compileRoundTrip } from '../../pipeline/compile.ts'
 import { pixelsOf } from '../../pipeline/frames.ts'
 import { runner } from '../../pipeline/generate.ts'
 import { caption, parsePrompt } from '../../world/captions.ts'
-import { accuracyOf, type Figure, flicker, frechetDistance, peakSignalToNoise } from '../../world/metrics.ts'
+import {
+  accuracyOf,
+  type Figure,
+  flicker,
+  frechetDistance,
+  type Misreading,
+  misreadings,
+  peakSignalToNoise,
+} from '../../world/metrics.ts'
 import { readClip } from '../../world/oracles.ts'
 import { type Frames, renderClip } from '../../world/renderer.ts'
 import { type Attributes, type Split, sampleAttributes } from '../../world/vocabulary.ts'
@@ -98,20 +106,18 @@ async function evaluateModel(given: Arguments, surroundings: Surroundings): Prom
   const report: Record<string, unknown> = { model: card.id, revision: card.revision }
   for (const [name, tasks] of sets) {
     const clips = await generateAll(given, surroundings, running, card, tasks)
-    const accuracy = accuracyOf(
-      clips.map((clip) => readClip(clip)),
-      tasks.map(({ asked }) => asked),
-    )
+    const [readings, wanted] = [clips.map((clip) => readClip(clip)), tasks.map(({ asked }) => asked)]
+    const [accuracy, misread] = [accuracyOf(readings, wanted), misreadings(readings, wanted)]
     const pairs = tasks
       .map(({ real }, index) => ({ real, clip: clips[index] as Frames }))
       .filter((pair): pair is { real: Frames; clip: Frames } => pair.real !== undefined)
     const likeness: Record<string, Figure> = pairs.length < 2 ? {} : likenessOf(pairs)
-    report[name] = { ...accuracy, ...likeness }
+    report[name] = { ...accuracy, ...likeness, misread }
     say(
       `${name}: capAcc ${percent(accuracy.capAcc.value)} (${percent(accuracy.capAcc.low)} to ${percent(accuracy.capAcc.high)}), ${tasks.length} clips`,
     )
     for (const [attribute, { value, clips: judged }] of Object.entries(accuracy.attributes))
-      say(`  ${attribute.padEnd(8)} ${percent(value)} of ${judged}`)
+      say(`  ${attribute.padEnd(8)} ${percent(value)} of ${judged}${worst(misread, attribute)}`)
     for (const [figure, { value, low, high }] of Object.entries(likeness))
       say(`  ${figure.padEnd(8)} ${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`)
   }
@@ -184,6 +190,13 @@ function countOf(given: Arguments, standard: number): number {
   const count = given.number('clips') ?? standard
   if (Number.isInteger(count) && count >= 1 && count <= 100000) return count
   throw new GenerationError('invalid_parameter', `--clips: got ${count}, allowed is a whole number from 1 to 100000`)
+}
+
+/** The three most frequent errors of an attribute, as the end of a line. */
+function worst(misread: readonly Misreading[], attribute: string): string {
+  const own = misread.filter((each) => each.attribute === attribute).slice(0, 3)
+  if (own.length === 0) return ''
+  return `; ${own.map(({ asked, read, clips }) => `${asked} read as ${read} ${clips}×`).join(', ')}`
 }
 
 const percent = (value: number): string => `${(100 * value).toFixed(1)} %`

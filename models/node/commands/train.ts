@@ -40,7 +40,7 @@ export const trainCommand: Command = {
     clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 2000, denoiser 20000)' },
     pictures: { kind: 'number', value: 'N', help: 'denoiser: single frames to learn from (three for each clip)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
-    from: { kind: 'text', value: 'ID', help: 'denoiser: go on from a released model where the run has no checkpoint' },
+    from: { kind: 'text', value: 'ID', help: 'go on from a released model where the run has no checkpoint' },
     side: { kind: 'number', value: 'N', help: 'autoencoder: side of the squares it learns from (40)' },
     rate: { kind: 'number', value: 'R', help: 'peak learning rate (0.002)' },
     decay: { kind: 'number', value: 'D', help: 'denoiser: share of the run over which the rate falls (0.3)' },
@@ -65,6 +65,8 @@ export const trainCommand: Command = {
 }
 
 async function autoencoder(given: Arguments, surroundings: Surroundings): Promise<void> {
+  const from = given.text('from')
+  if (from !== undefined) await restoreRuns(from, { encoder: given.text('run') ?? 'autoencoder' })
   await trainAutoencoder({
     config: autoencoderSizes.stickers,
     backend: nodeBackend(),
@@ -169,7 +171,7 @@ function learningOf(given: Arguments) {
 }
 
 /** Gives the runs that have no checkpoint yet the weights of a released model. */
-async function restoreRuns(id: string, names: { readonly encoder: string; readonly denoiser: string }): Promise<void> {
+async function restoreRuns(id: string, names: { readonly encoder: string; readonly denoiser?: string }): Promise<void> {
   const card = await loadCard(id)
   const parameters = Object.entries(await releasedState(card))
   const isEncoder = ([name]: readonly [string, Float32Array]) => name.startsWith('autoencoder.')
@@ -179,6 +181,7 @@ async function restoreRuns(id: string, names: { readonly encoder: string; readon
     [names.denoiser, parameters.filter((each) => !isEncoder(each))],
   ] as const
   for (const [name, state] of parts) {
+    if (name === undefined) continue
     const run = await openRun(name)
     if (Object.keys(run.state).length === 0) await run.save(0, Object.fromEntries(state), facts)
   }
