@@ -3,12 +3,13 @@
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { main } from '../models/node/cli.ts'
 import { readManifest } from '../models/weights/manifest.ts'
 import { type RandomParts, writeRandomCheckpoint } from './checkpoints/random.ts'
 import { toySpiece, toyTokenizer } from './checkpoints/tokenizer.ts'
 import { toyLtx, toyLtxMetadata, toyT5, toyTaehv, toyUpscaler, toyWan } from './checkpoints/toys.ts'
+import { printed } from './printed.ts'
 
 let folder = ''
 const before = process.env.ZOETROPE_MODELS
@@ -78,21 +79,7 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames, .
   const twice = 'rows' in more
   const [dials, encoding] = 'dials' in more ? [more.dials, more.encoder] : [[], 'text_encoder']
   const run = (...words: readonly string[]) => main(words)
-  let [said, emitted] = ['', '']
-  beforeEach(() => {
-    ;[said, emitted] = ['', '']
-    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-      emitted += text
-      return true
-    })
-    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-      said += text
-      return true
-    })
-  })
-  afterEach(() => {
-    vi.restoreAllMocks()
-  })
+  const texts = printed()
 
   it('becomes whole file by file', async () => {
     for (const [name, parts, options] of files) {
@@ -114,7 +101,7 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames, .
     const make = async (seed: string, name: string, ...last: string[]) => {
       const path = join(folder, name)
       const words = ['a red fox runs over the sea', '--model', id, '--size', size, '--frames', String(frames), ...dials]
-      expect([await run('generate', ...words, '--seed', seed, '-o', path, ...last), said]).toEqual([
+      expect([await run('generate', ...words, '--seed', seed, '-o', path, ...last), texts.said]).toEqual([
         0,
         expect.any(String),
       ])
@@ -123,10 +110,10 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames, .
     expect((await make('3', 'a.mp4')).subarray(4, 8).toString()).toBe('ftyp')
     // An MP4 says when it was made, a GIF does not.
     if (twice) {
-      emitted = ''
+      texts.emitted = ''
       await make('3', 'a.webp', '--json')
       // A level for each row of both passes, and the clean end.
-      expect(JSON.parse(emitted).receipt.sigmas).toHaveLength(more.rows + 1)
+      expect(JSON.parse(texts.emitted).receipt.sigmas).toHaveLength(more.rows + 1)
     }
     const [first, again, other] = [await make('3', 'a.gif'), await make('3', 'b.gif'), await make('4', 'c.gif')]
     expect(again.equals(first)).toBe(true)
@@ -144,8 +131,8 @@ describe.each(families)('a model imported as $id', ({ id, files, size, frames, .
     const left = { ...rest, id: `${id}-mute`, parts: { ...parts, textEncoder: undefined } }
     await writeFile(join(mute, 'manifest.json'), JSON.stringify(left))
     const words = ['--model', `${id}-mute`, '--size', size, '--frames', String(frames), '--json']
-    expect([await run('bench', ...words), said]).toEqual([0, expect.any(String)])
-    const figures = JSON.parse(emitted) as Record<string, number>
+    expect([await run('bench', ...words), texts.said]).toEqual([0, expect.any(String)])
+    const figures = JSON.parse(texts.emitted) as Record<string, number>
     expect(Object.values(figures).every((value) => Number.isFinite(value) && value > 0)).toBe(true)
     expect(figures.step_ratio).toBeCloseTo((figures.step_gflops as number) / (figures.step_gemm_gflops as number), 9)
   }, 240_000)

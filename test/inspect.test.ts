@@ -3,9 +3,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { main } from '../models/node/cli.ts'
 import type { DeviceReport } from '../shared/request.ts'
+import { printed } from './printed.ts'
 
 let folder = ''
 beforeAll(async () => {
@@ -13,21 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-let [said, emitted] = ['', '']
-beforeEach(() => {
-  ;[said, emitted] = ['', '']
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    emitted += text
-    return true
-  })
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    said += text
-    return true
-  })
-})
-afterEach(() => {
-  vi.restoreAllMocks()
-})
+const texts = printed()
 
 const report: DeviceReport = {
   adapter_class: 'vendor/chip',
@@ -47,9 +34,9 @@ interface Inspected {
 }
 
 async function inspected(...words: readonly string[]): Promise<Inspected> {
-  ;[said, emitted] = ['', '']
-  expect([await main(['inspect', ...words, '--json']), said]).toEqual([0, expect.any(String)])
-  return JSON.parse(emitted) as Inspected
+  Object.assign(texts, { emitted: '', said: '' })
+  expect([await main(['inspect', ...words, '--json']), texts.said]).toEqual([0, expect.any(String)])
+  return JSON.parse(texts.emitted) as Inspected
 }
 
 async function reported(change: Partial<DeviceReport> = {}): Promise<string> {
@@ -91,12 +78,12 @@ describe('inspect', () => {
     [['zt-nano', '--device', 'report.json', '--rate', '3'], 'allowed is one of them'],
   ])('refuses %j in one sentence', async (words, sentence) => {
     expect(await main(['inspect', ...words])).toBeGreaterThan(0)
-    expect(said).toContain(sentence)
+    expect(texts.said).toContain(sentence)
   })
 
   it('refuses a report by its first fault', async () => {
     const path = await reported({ storage_free_bytes: -1 })
     expect(await main(['inspect', 'zt-nano', '--device', path])).toBeGreaterThan(0)
-    expect(said).toContain('--device: storage_free_bytes')
+    expect(texts.said).toContain('--device: storage_free_bytes')
   })
 })
