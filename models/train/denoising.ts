@@ -146,20 +146,6 @@ export function frameLevels({ shape, given }: Draw, levels: readonly NoiseLevel[
   )
 }
 
-/** Calls `visit(element, clip, frame)` over a tensor [batch, channels, frames, height, width]. */
-export function eachElement(shape: Draw['shape'], visit: (element: number, clip: number, frame: number) => void): void {
-  const [batch, channels, frames, height, width] = shape
-  const area = height * width
-  let element = 0
-  for (let clip = 0; clip < batch; clip++) {
-    for (let channel = 0; channel < channels; channel++) {
-      for (let frame = 0; frame < frames; frame++) {
-        for (let pixel = 0; pixel < area; pixel++) visit(element++, clip, frame)
-      }
-    }
-  }
-}
-
 /** a·x + b·y with coefficients per clip and frame. */
 export function mixed(
   shape: Draw['shape'],
@@ -167,14 +153,17 @@ export function mixed(
   y: Float32Array,
   weights: (clip: number, frame: number) => readonly [number, number],
 ): Float32Array {
-  const table = Array.from({ length: shape[0] }, (_, clip) =>
-    Array.from({ length: shape[2] }, (__, frame) => weights(clip, frame)),
-  )
-  const out = new Float32Array(x.length)
-  eachElement(shape, (element, clip, frame) => {
-    const [a, b] = (table[clip] as (readonly [number, number])[])[frame] as readonly [number, number]
-    out[element] = a * (x[element] as number) + b * (y[element] as number)
-  })
+  const [batch, channels, frames, height, width] = shape
+  const [area, out] = [height * width, new Float32Array(x.length)]
+  for (let clip = 0; clip < batch; clip++) {
+    for (let frame = 0; frame < frames; frame++) {
+      const [a, b] = weights(clip, frame)
+      for (let channel = 0; channel < channels; channel++) {
+        const from = ((clip * channels + channel) * frames + frame) * area
+        for (let n = from; n < from + area; n++) out[n] = a * (x[n] as number) + b * (y[n] as number)
+      }
+    }
+  }
   return out
 }
 
