@@ -22,11 +22,13 @@ import {
   type Idempotency,
   type JobRow,
   type ListQuery,
+  type NeighbourQuery,
   type NewEndpoint,
   type Outcome,
   type Refused,
   type Settled,
   type Settlement,
+  type SimilarStart,
   type StoredResult,
   type SubmitCommand,
   type Ticket,
@@ -36,13 +38,14 @@ import {
 import { endpointsOf, endpointTable, keepEndpoint, secretsOf } from './endpoints.ts'
 import { idempotencyTable, recall, remember } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
+import { nearest, neighbourTable } from './neighbours.ts'
 import * as records from './records.ts'
 import { seatOf, seatTables } from './seats.ts'
 import * as submissions from './submissions.ts'
 import { upgrade } from './upgrade.ts'
 
 const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}
-  ${seatTables}${assetTables}${endpointTable}
+  ${seatTables}${assetTables}${endpointTable}${neighbourTable}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
 
@@ -170,6 +173,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
       .exec("SELECT id FROM executions WHERE content_key = ? AND state <> 'ended' AND expires_at > ?", contentKey, now)
       .toArray()
     return row === undefined ? null : records.resultOf(this.#sql, String(row.id))
+  }
+
+  async neighbour(query: NeighbourQuery): Promise<SimilarStart | null> {
+    return nearest(this.#sql, query)
   }
 
   async list(viewer: Viewer, query: ListQuery): Promise<JobRow[]> {

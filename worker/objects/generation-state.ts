@@ -10,6 +10,7 @@ import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Prog
 import type { JobError } from '../../shared/problem.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
 import { signUrl, urlLifeSeconds } from '../signed-url.ts'
+import { similarityOf } from '../similar.ts'
 import type {
   JobFacts,
   JobRecord,
@@ -107,11 +108,11 @@ export function jobOf(state: JobFacts): Job {
     progress: state.progress,
     inference_mode: record.mode,
     inference_source: sourceOf(record.effective),
-    routing_reason: hit === null ? record.routingReason : 'exact_cache_hit',
+    routing_reason: hit === null || record.similar !== undefined ? record.routingReason : 'exact_cache_hit',
     seed: record.effective.seed,
     effective: { ...record.effective },
     content_key: record.contentKey,
-    cache: { status: cacheStatus(record, hit !== null) },
+    cache: cacheOf(record, hit !== null),
     outputs: (result?.outputs ?? []).map((output) => outputOf(record, output)),
     usage: {
       cost_usd: dollars(state.cost),
@@ -129,9 +130,11 @@ export function jobOf(state: JobFacts): Job {
   }
 }
 
-function cacheStatus({ cacheMode }: JobRecord, hit: boolean): Job['cache']['status'] {
-  if (hit) return 'hit'
-  return cacheMode === 'bypass' ? 'bypass' : 'miss'
+/** A stored result of a similar run is no exact one either. */
+function cacheOf({ cacheMode, similar }: JobRecord, hit: boolean): Job['cache'] {
+  if (similar !== undefined) return { status: 'similar', ...similarityOf(similar) }
+  if (hit) return { status: 'hit' }
+  return { status: cacheMode === 'bypass' ? 'bypass' : 'miss' }
 }
 
 function draftOf({ ticket: { record }, completedAt }: JobFacts): Job['draft'] {

@@ -89,10 +89,11 @@ const cancelAfter = ({ deadline }: Attempt, now: number): string =>
   `${Math.max(30, Math.min(1800, Math.ceil((deadline - now) / 1000)))}s`
 
 /** Must come out the same at every repetition, byte for byte: the node refuses a differing body under one id. */
-function bodyOf({ baseUrl }: NodeOptions, { model, effective }: ProviderJob, attempt: Attempt): string {
+function bodyOf({ baseUrl }: NodeOptions, { model, effective, keepStep }: ProviderJob, attempt: Attempt): string {
+  const kept = keepStep === undefined ? {} : { keep_step: keepStep }
   return JSON.stringify({
     version: `zoetrope/${model.id}`,
-    input: nodeInput(effective, baseUrl),
+    input: { ...nodeInput(effective, baseUrl), ...kept },
     ...(attempt.webhookUrl === null
       ? {}
       : { webhook: attempt.webhookUrl, webhook_events_filter: ['start', 'output', 'logs', 'completed'] }),

@@ -21,7 +21,8 @@ import { accountOf, viewerOf } from '../objects/contract.ts'
 import { dollars } from '../objects/generation-state.ts'
 import { servicesOf } from '../services.ts'
 import { macOf, verifyMac } from '../signed-url.ts'
-import { type Accepted, preferredWait, prepare, submit } from '../submit.ts'
+import { similarityOf } from '../similar.ts'
+import { type Accepted, likeness, preferredWait, prepare, submit } from '../submit.ts'
 import { jobAnswer, jobPageSchema, quoteSchema } from './answers.ts'
 
 /** The one answer to every id that is unknown, foreign or malformed. */
@@ -158,15 +159,20 @@ async function remove(context: Context): Promise<Response> {
 
 async function quote(context: Context): Promise<Response> {
   const request = parseRequest(await readJson(context.req.raw))
-  const { effective, warnings, contentKey, route, maxCost, model } = await prepare(context, request, true)
-  // Without a seed nothing is fixed that a key could name.
-  const fixed = request.seed !== undefined
+  const prepared = await prepare(context, request, true)
+  const { effective, contentKey, route, maxCost, model } = prepared
+  const { start, warnings: more } = await likeness(context, request, prepared)
+  // Without a seed nothing is fixed that a key could name; what is similar has a key of its own.
+  const fixed = request.seed !== undefined && start === null
   const { device, cloud } = route
   return context.json({
     effective,
-    warnings,
+    warnings: [...prepared.warnings, ...more],
     content_key: fixed ? contentKey : null,
-    cache: { status: route.reason === 'exact_cache_hit' ? 'hit' : 'miss' },
+    cache:
+      start === null
+        ? { status: route.reason === 'exact_cache_hit' ? 'hit' : 'miss' }
+        : { status: 'similar', ...similarityOf(start) },
     device: {
       eligible: device.eligible,
       reasons: device.reasons,
