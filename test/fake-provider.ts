@@ -76,6 +76,8 @@ export interface FakeProvider {
   shows: boolean
   /** How many runs wait before each new one; with each poll one goes. */
   ahead: number
+  /** What the node says of its slots; null where it says nothing that can be read. */
+  occupancy: { readonly slots: number; readonly busy: number; readonly waiting: number } | null
   /** Polls until a prediction that succeeds does so. */
   pollsNeeded: number
   /** Whether the list shows nothing. */
@@ -123,6 +125,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     life: 'succeeds',
     shows: false,
     ahead: 0,
+    occupancy: { slots: 1, busy: 0, waiting: 0 },
     pollsNeeded: 1,
     listHoles: false,
     secret: `whsec_${btoa(String.fromCharCode(...secretBytes))}`,
@@ -149,6 +152,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
       provider.files.set(path.slice('/files/'.length), new Uint8Array(await request.arrayBuffer()))
       return answer(201, {})
     }
+    if (path === '/node') return occupancy()
     if (path === '/webhooks/default/secret') return answer(200, { key: provider.secret })
     if (/^\/models\//.test(path)) return answer(200, { latest_version: { id: 'v1', openapi_schema: schema() } })
     if (path === '/embeddings/prompt') {
@@ -160,6 +164,9 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     }
     return answer(404, { detail: 'no such route' })
   }
+
+  const occupancy = () =>
+    provider.occupancy === null ? answer(500, { detail: 'broken' }) : answer(200, provider.occupancy)
 
   function embedding(prompt: string): Response {
     const meaning = provider.meanings.get(prompt)

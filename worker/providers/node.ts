@@ -69,6 +69,10 @@ export function nodeProvider(options: NodeOptions): Provider {
       if (!isOk(outcome)) throw new Error(`node: its webhook secret cannot be read (${describe(outcome)})`)
       return v.parse(v.object({ key: v.string() }), JSON.parse(outcome.body)).key
     },
+    queue: async (signal) => {
+      const outcome = await call('/node', {}, signal)
+      return isOk(outcome) ? waitingOf(outcome.body) : null
+    },
     embed: (request, signal) =>
       options.send(`${options.baseUrl}/embeddings/prompt`, {
         method: 'POST',
@@ -129,6 +133,17 @@ async function nodeCall(options: NodeOptions, path: string, init: RequestInit, s
 
 const isOk = (outcome: Outcome): outcome is Outcome & { readonly kind: 'response' } =>
   outcome.kind === 'response' && outcome.status >= 200 && outcome.status < 300
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0))
+const occupancySchema = v.object({ slots: count, busy: count, waiting: count })
+
+/** Who comes while a slot is free waits for nobody. */
+function waitingOf(body: string): number | null {
+  const told = v.safeParse(v.pipe(v.string(), v.parseJson(), occupancySchema), body)
+  if (!told.success) return null
+  const { slots, busy, waiting } = told.output
+  return busy < slots ? 0 : waiting
+}
 
 const problemSchema = v.object({ code: v.string() })
 

@@ -119,6 +119,8 @@ export interface Provider {
   readonly fetchOutput: (url: string, signal: AbortSignal) => Promise<Response>
   /** The secret its webhooks are signed with. */
   readonly webhookSecret: (signal: AbortSignal) => Promise<string>
+  /** How many runs would wait before a new one, where the provider says so. */
+  readonly queue?: (signal: AbortSignal) => Promise<number | null>
   /** Prompt embeddings, where the provider makes them. */
   readonly embed?: (request: EmbeddingRequest, signal: AbortSignal) => Promise<Response>
 }
