@@ -83,11 +83,12 @@ export class Account extends DurableObject<Env> implements AccountObject {
 
   async submit(command: SubmitCommand) {
     await this.#announce(command.record.tenant)
-    // What runs or ran already needs no provider; anything new waits while it refuses us.
-    const resting = submissions.isServed(this.#sql, command) ? 0 : await this.#restMs(command)
-    if (resting > 0) return refusedBy(command.record.provider, resting)
     this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
-    const answer = this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
+    const served = this.ctx.storage.transactionSync(() => submissions.serve(this.#sql, command))
+    // What runs or ran already needs no provider; anything new waits while it refuses us.
+    const resting = served === undefined ? await this.#restMs(command) : 0
+    if (resting > 0) return refusedBy(command.record.provider, resting)
+    const answer = served ?? this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
     // In the same write as the row: either both survive or the caller never got an answer.
     if (answer.kind !== 'refused' && answer.ticket !== null) await this.#ringBy(command.now + openingMs)
     return answer

@@ -53,26 +53,33 @@ const refused = (code: Refused['code'], message: string, retryAfterMs?: number):
 
 /** Decides what becomes of a request and writes it down. Call it inside one transaction. */
 export function submit(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
+  const served = serve(sql, command)
+  if (served !== undefined) return served
+  const similar = resembling(sql, command)
+  const answer = similar === undefined ? create(sql, command) : createSimilar(sql, similar)
+  return remembered(sql, command, answer)
+}
+
+/**
+ * What a request comes to that needs no run of its own: known under its idempotency key, or run or running under its
+ * content key; undefined for any other. Call it inside one transaction.
+ */
+export function serve(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | undefined {
   const { now, idempotency, record } = command
   const known = recall(sql, idempotency, now)
   if (known !== null && 'kind' in known) return known
   const replayed = known === null ? undefined : present(sql, 'replayed', known.answer, command)
   // A job that was erased gives its key back.
   if (replayed !== undefined) return replayed
-  const shared = record.cacheMode === 'use' ? (share(sql, command) ?? resemble(sql, command)) : undefined
-  const answer = shared ?? create(sql, command)
-  if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
-  return answer
+  if (record.cacheMode !== 'use') return undefined
+  const similar = command.similar == null ? undefined : resembling(sql, command)
+  const answer = share(sql, command) ?? (similar === undefined ? undefined : share(sql, similar))
+  return answer === undefined ? undefined : remembered(sql, command, answer)
 }
 
-/** Whether a request needs no run of its own: known under its idempotency key, or run or running under its content key. */
-export function isServed(sql: SqlStorage, { now, idempotency, record, similar = null }: SubmitCommand): boolean {
-  const known =
-    idempotency !== null && sql.exec('SELECT 1 FROM idempotency WHERE key = ?', idempotency.key).toArray().length > 0
-  const shared = [record, similar].some(
-    (each) => each !== null && each.cacheMode === 'use' && shareable(sql, each, now) !== undefined,
-  )
-  return known || shared
+function remembered(sql: SqlStorage, { idempotency, now }: SubmitCommand, answer: Submitted | Refused) {
+  if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
+  return answer
 }
 
 const shareable = (sql: SqlStorage, { contentKey, policyVersion }: JobRecord, now: number) =>
@@ -113,13 +120,17 @@ function share(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | u
  * The request as a run from what is similar, while that is still there. Such a run has a key that no exact request can
  * have, so nobody who did not ask for it is given its result; and it leaves nothing for others to begin from.
  */
-function resemble(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | undefined {
+function resembling(sql: SqlStorage, command: SubmitCommand): SubmitCommand | undefined {
   const { similar: record = null, now } = command
   if (record?.similar === undefined || neighbours.keptOf(sql, record.similar.job, now) === null) return undefined
-  const similar = { ...command, record, similar: null, entry: null }
-  const answer = share(sql, similar) ?? create(sql, similar)
+  return { ...command, record, similar: null, entry: null }
+}
+
+function createSimilar(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
+  const { id, similar } = command.record
+  const answer = create(sql, command)
   // What it begins from stays until it has ended, whatever becomes of the job that left it.
-  if (answer.kind === 'created') claim(sql, record.id, record.similar.key)
+  if (answer.kind === 'created' && similar !== undefined) claim(sql, id, similar.key)
   return answer
 }
 
