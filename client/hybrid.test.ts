@@ -209,6 +209,19 @@ describe('a run in two places', { timeout: 240_000 }, () => {
   })
 })
 
+describe('a run in the cloud that begins from a similar one', { timeout: 240_000 }, () => {
+  it('is the whole run, where the words are the same, and says that it is not', async () => {
+    const asked: VideoRequest = { ...there, seed: 77, cache: { similar: true } }
+    const first = await run({ ...asked, outputFormat: 'gif' })
+    expect(first.state.cache).toEqual({ status: 'miss' })
+    const { state } = await run({ ...asked, outputFormat: 'latents' })
+    expect(state.cache).toEqual({ status: 'similar', score: 1, job: first.state.id, step: 4 })
+    expect([state.warnings, state.receipt?.split_step]).toEqual([[], 4])
+    const whole = only(await latentsOf({ ...there, seed: 77 }))
+    expect(distance(await numbersOf(only(state.outputs)), whole)).toBeLessThan(1e-6)
+  })
+})
+
 describe('prompts embedded by the service', { timeout: 240_000 }, () => {
   it('are what the clip is drawn from, so that no text is encoded here', async () => {
     const other = 'a red fox jumps in the snow'

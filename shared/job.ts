@@ -88,7 +88,13 @@ export const jobSchema = v.object({
   seed: v.number(),
   effective: v.record(v.string(), v.unknown()),
   content_key: v.string(),
-  cache: v.object({ status: v.picklist(['hit', 'miss', 'similar', 'bypass']), score: v.optional(v.number()) }),
+  cache: v.object({
+    status: v.picklist(['hit', 'miss', 'similar', 'bypass']),
+    /** Of a similar one: how like it is, whose latents it began from, and after how many of their steps. */
+    score: v.optional(v.number()),
+    job: v.optional(v.string()),
+    step: v.optional(v.number()),
+  }),
   outputs: v.array(outputSchema),
   usage: v.object({ cost_usd: v.string(), gpu_ms: v.number(), device_ms: v.number(), cached: v.boolean() }),
   receipt: v.nullable(v.record(v.string(), v.unknown())),

@@ -5,6 +5,15 @@
  * nothing of the Worker; it checks what it is sent and answers as scripted.
  */
 
+import { toFloat16 } from '../models/weights/float16.ts'
+import { catalogModelOf } from '../shared/catalog.ts'
+import type { EffectiveVideo } from '../shared/effective.ts'
+import { envelopeFor, latentShapeOf } from '../shared/handoff.ts'
+import type { ModelCard } from '../shared/manifest.ts'
+import { planOf } from '../shared/plan.ts'
+import type { LatentEnvelope } from '../shared/request.ts'
+import { testCard } from './edge-settings.ts'
+
 export type Fault =
   /** The connection breaks: before anything was accepted, or after. */
   | 'reset_before'
@@ -24,12 +33,19 @@ export type Life = 'succeeds' | 'fails' | 'stuck' | 'aborted' | 'canceled' | 'st
 
 export type OutputFault = 'gone' | 'empty' | 'wrong_type' | 'truncated' | 'foreign'
 
+/** Latents that a prediction was asked to keep on its way. */
+interface FakeLatents {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly envelope: LatentEnvelope
+}
+
 export interface FakePrediction {
   readonly id: string
   readonly webhook: string | null
   readonly input: Record<string, unknown>
   readonly body: string
   readonly createdAt: string
+  readonly kept: FakeLatents | undefined
   status: string
   polls: number
   logs: string
@@ -51,11 +67,17 @@ export interface FakeProvider {
   readonly outputFaults: OutputFault[]
   /** What becomes of the next embeddings: a status, a lost connection, or no answer in time. */
   readonly embeddingFaults: (number | 'reset' | 'late')[]
+  /** What prompts mean, as the one token they then have; all others are told of without saying whose tokens they are. */
+  readonly meanings: Map<string, readonly number[]>
+  /** Whether latents that are kept on the way are not those their envelope names. */
+  spoilsLatents: boolean
   life: Life
   /** Whether runs are shown while they last: a picture for each poll, the first output of several from the second on. */
   shows: boolean
   /** How many runs wait before each new one; with each poll one goes. */
   ahead: number
+  /** What the node says of its slots; null where it says nothing that can be read. */
+  occupancy: { readonly slots: number; readonly busy: number; readonly waiting: number } | null
   /** Polls until a prediction that succeeds does so. */
   pollsNeeded: number
   /** Whether the list shows nothing. */
@@ -98,9 +120,12 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     faults: [],
     outputFaults: [],
     embeddingFaults: [],
+    meanings: new Map(),
+    spoilsLatents: false,
     life: 'succeeds',
     shows: false,
     ahead: 0,
+    occupancy: { slots: 1, busy: 0, waiting: 0 },
     pollsNeeded: 1,
     listHoles: false,
     secret: `whsec_${btoa(String.fromCharCode(...secretBytes))}`,
@@ -127,6 +152,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
       provider.files.set(path.slice('/files/'.length), new Uint8Array(await request.arrayBuffer()))
       return answer(201, {})
     }
+    if (path === '/node') return occupancy()
     if (path === '/webhooks/default/secret') return answer(200, { key: provider.secret })
     if (/^\/models\//.test(path)) return answer(200, { latest_version: { id: 'v1', openapi_schema: schema() } })
     if (path === '/embeddings/prompt') {
@@ -134,9 +160,22 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
       if (fault === 'reset') throw new TypeError('connection reset')
       if (fault === 'late') throw new DOMException('the operation timed out', 'TimeoutError')
       if (fault !== undefined) return answer(fault, { detail: 'not this time' })
-      return new Response(new Uint8Array(16), { headers: { 'zoetrope-tensor': '{"shape":[1,2,4],"dtype":"f16"}' } })
+      return embedding(((await request.json()) as { prompt: string }).prompt)
     }
     return answer(404, { detail: 'no such route' })
+  }
+
+  const occupancy = () =>
+    provider.occupancy === null ? answer(500, { detail: 'broken' }) : answer(200, provider.occupancy)
+
+  function embedding(prompt: string): Response {
+    const meaning = provider.meanings.get(prompt)
+    const told = meaning === undefined ? { shape: [1, 2, 4] } : { shape: [1, 1, meaning.length], tokens: [1] }
+    const bytes =
+      meaning === undefined
+        ? new Uint8Array(16)
+        : new Uint8Array(toFloat16(Float32Array.from(meaning)).buffer as ArrayBuffer)
+    return new Response(bytes, { headers: { 'zoetrope-tensor': JSON.stringify({ ...told, dtype: 'f16' }) } })
   }
 
   async function create(request: Request, named: string | undefined): Promise<Response> {
@@ -151,7 +190,10 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     const body = await request.text()
     const known = named === undefined ? undefined : predictions.get(named)
     if (known !== undefined && known.body !== body) return answer(422, { detail: 'another body under this id' })
-    const prediction = known ?? begin(named ?? `pred-${++serial}`, body)
+    const { input } = JSON.parse(body) as { input: Record<string, unknown> }
+    const source = input.init_latent === undefined ? undefined : String(input.init_latent).split('/files/')[1]
+    if (source !== undefined && !provider.files.has(source)) return answer(422, { detail: 'no such file' })
+    const prediction = known ?? begin(named ?? `pred-${++serial}`, body, await keptOf(input))
     if (fault === 'hangs_after') await new Promise(() => undefined)
     if (fault === 'reset_after') throw new TypeError('connection reset')
     if (fault === 'server_error_after') return answer(503, { detail: 'broken afterwards' })
@@ -159,7 +201,27 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     return answer(201, view(prediction))
   }
 
-  function begin(id: string, body: string): FakePrediction {
+  /** Numbers that the seed alone decides, of the shape the test's model has. */
+  async function keptOf(input: Record<string, unknown>): Promise<FakeLatents | undefined> {
+    if (input.keep_step === undefined) return undefined
+    const model = catalogModelOf(testCard as unknown as ModelCard)
+    const [width = 0, height = 0] = String(input.size).split('x').map(Number)
+    const request = { ...input, width, height } as unknown as EffectiveVideo
+    const shape = latentShapeOf(model, request)
+    const length = shape.reduce((product, side) => product * side, 1)
+    const numbers = Float32Array.from({ length }, (_, at) => Math.sin(at + request.seed))
+    const bytes = new Uint8Array(numbers.buffer)
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
+    const sha256 = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+    const now = Date.now()
+    const envelope = envelopeFor({
+      ...{ model, request, shape, rows: planOf(request), step: Number(input.keep_step), dtype: 'f32' as const, sha256 },
+      ...{ bytes: bytes.length, promptSha256: '0'.repeat(64), now, expiresAt: now + 3_600_000 },
+    })
+    return { bytes: provider.spoilsLatents ? bytes.toReversed() : bytes, envelope }
+  }
+
+  function begin(id: string, body: string, kept: FakeLatents | undefined): FakePrediction {
     const { input, webhook } = JSON.parse(body) as { input: Record<string, unknown>; webhook?: string }
     const prediction: FakePrediction = {
       id,
@@ -167,6 +229,7 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
       input,
       body,
       createdAt: new Date().toISOString(),
+      kept,
       status: 'starting',
       polls: 0,
       logs: '',
@@ -219,7 +282,8 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     return answer(200, { results: rows.slice(from, from + 2), next })
   }
 
-  function view({ id, status, input, webhook, logs, createdAt, life, polls }: FakePrediction): object {
+  function view(prediction: FakePrediction): object {
+    const { id, status, input, webhook, logs, createdAt, life, polls, kept } = prediction
     const host = provider.outputFaults[0] === 'foreign' ? 'elsewhere.example' : outputHost
     const scheme = baseUrl.startsWith('https:') ? 'https' : 'http'
     return {
@@ -232,6 +296,9 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
       output: status === 'succeeded' ? outputsOf(input, `${scheme}://${host}/out/${encodeURIComponent(id)}`) : null,
       error: life === 'fails' && status === 'failed' ? 'it did not work' : null,
       metrics: { predict_time: 0.25 },
+      ...(status === 'succeeded' && kept !== undefined
+        ? { output_metadata: { outputs: [{ envelope: null }, { url: keptUrl(prediction), envelope: kept.envelope }] } }
+        : {}),
       ...(provider.shows && status === 'processing'
         ? {
             preview: { content_type: 'image/jpeg', data_base64: '/9j/', frame_index: 2, step: polls },
@@ -241,11 +308,15 @@ export function fakeProvider({ baseUrl, outputHost, inputs = {} }: FakeOptions):
     }
   }
 
+  const keptUrl = ({ id }: FakePrediction): string =>
+    `${baseUrl.slice(0, baseUrl.indexOf(':'))}://${outputHost}/out/${encodeURIComponent(id)}?kept=1`
+
   const outputsOf = ({ n }: Record<string, unknown>, url: string): string | string[] =>
     Number(n ?? 1) === 1 ? url : Array.from({ length: Number(n) }, (_, index) => `${url}?index=${index}`)
 
   function output(url: URL): Response {
     const prediction = predictions.get(decodeURIComponent(url.pathname.slice('/out/'.length)))
+    if (url.searchParams.has('kept')) return new Response(prediction?.kept?.bytes ?? null)
     const seed = Number(prediction?.input.seed ?? 0) + Number(url.searchParams.get('index') ?? 0)
     const bytes = fakeVideo(seed)
     const headers = { 'content-length': String(bytes.length) }

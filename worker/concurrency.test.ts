@@ -135,17 +135,6 @@ describe('a result that is stored', () => {
     ]).toEqual([3, 27])
   })
 
-  it('is never one that is only similar, and who asks for those is told so', async () => {
-    fakeUpstream()
-    const caller = await newTenant()
-    await caller.run({ seed: 12 })
-    const job = await caller.run({ seed: 13, cache: { similar: true } })
-    expect([job.cache.status, job.warnings]).toEqual([
-      'miss',
-      [{ code: 'similar_unsupported', pointer: '/cache/similar', requested: true, effective: false }],
-    ])
-  })
-
   it('is nobody else’s: another tenant runs its own', async () => {
     const { node } = fakeUpstream()
     const [one, other] = [await newTenant(), await newTenant()]

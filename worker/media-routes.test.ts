@@ -165,7 +165,7 @@ describe('other doors', () => {
       effective: { num_frames: 17 },
       warnings: [{ code: 'adjusted', pointer: '/num_frames', requested: 16, effective: 17 }],
     })
-    expect(node.requests).toEqual([])
+    expect(node.requests).toEqual(['GET /v1/node'])
     const ids = []
     for (let seed = 0; seed < 5; seed++) ids.unshift((await caller.create({ seed })).id)
     const seen: string[] = []
@@ -198,6 +198,26 @@ describe('other doors', () => {
       'public, max-age=31536000, immutable',
     ])
     expect((await caller.call('GET', `/v1/weights/${'0'.repeat(64)}`)).status).toBe(404)
+  })
+
+  it('quote how many runs of the node would wait before a new one, and nothing where nobody says', async () => {
+    const { node } = fakeUpstream()
+    const caller = await newTenant()
+    const position = async (model = 'zt-test') => {
+      const answer = await caller.call('POST', '/v1/videos/quote', { prompt: 'a fox', model })
+      return ((await answer.json()) as { cloud: { queue_position: number | null } }).cloud.queue_position
+    }
+    for (const [busy, waiting, expected] of [
+      [0, 0, 0],
+      [1, 0, 0],
+      [2, 0, 0],
+      [2, 3, 3],
+    ] as const) {
+      node.occupancy = { slots: 2, busy, waiting }
+      expect(await position()).toBe(expected)
+    }
+    node.occupancy = null
+    expect([await position(), await position('wan-2.2-t2v-fast')]).toEqual([null, null])
   })
 
   it('embed a prompt once and remember it', async () => {

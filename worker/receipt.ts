@@ -7,6 +7,7 @@
 import type { CatalogModel } from '../shared/catalog.ts'
 import { sourceOf } from '../shared/effective.ts'
 import type { JobRecord, StoredOutput } from './objects/contract.ts'
+import { similarityOf } from './similar.ts'
 
 export const zoetropeVersion = '0.1.0'
 
@@ -27,7 +28,7 @@ export function receiptFor(
     sigmas: null,
     deterministic_class: null,
     ...told,
-    split_step: record.effective.envelope?.step ?? record.effective.stop_step ?? null,
+    split_step: record.similar?.latents.step ?? record.effective.envelope?.step ?? record.effective.stop_step ?? null,
     model: model.id,
     revision: model.revision,
     weights_sha256: model.weights_sha256,
@@ -37,6 +38,7 @@ export function receiptFor(
     content_key: record.contentKey,
     outputs_sha256: outputs.map(({ sha256 }) => sha256),
     zoetrope_version: zoetropeVersion,
+    ...(record.similar === undefined ? {} : { similar: similarityOf(record.similar) }),
     ...(record.originalPrompt === null ? {} : { original_prompt: record.originalPrompt }),
   }
 }

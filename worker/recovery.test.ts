@@ -5,30 +5,20 @@ import {
   runDurableObjectAlarm,
   runInDurableObject,
 } from 'cloudflare:test'
-import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Job } from '../shared/job.ts'
-import { bindings, type Caller, fakeUpstream, newTenant, type Upstream } from './front-door.ts'
+import { bindings } from './front-door.ts'
 import worker from './index.ts'
+import { inside, patience } from './inside.ts'
 import { accountOf, generationOf } from './objects/contract.ts'
 
-let upstream: Upstream
-let caller: Caller
-
-beforeEach(async () => {
-  upstream = fakeUpstream()
-  caller = await newTenant('10')
-})
-
-const stubOf = (object: unknown) => object as DurableObjectStub
+const at = inside()
+const { account, read } = at
 /** Jobs of a test come one after another, and a job that is over left its seat to the next. */
 const seat = 1
-const generation = () => stubOf(generationOf(bindings, caller.tenant, seat))
-const account = () => stubOf(accountOf(bindings, caller.tenant))
-const patience = { timeout: 60_000, interval: 50 }
+const generation = () => at.seat(seat)
 
 const alarmOf = (): Promise<number | null> => runInDurableObject(generation(), (_, state) => state.storage.getAlarm())
-
-const read = async ({ id }: Job): Promise<Job> => (await (await caller.call('GET', `/v1/videos/${id}`)).json()) as Job
 
 /** Tables that the object in the seat holds. */
 const storedIn = (): Promise<string[]> =>
@@ -50,11 +40,11 @@ const ended = (job: Job, status = 'completed') =>
 
 /** A job in the cloud that was accepted there and is not looked at for ten seconds. */
 async function restingJob(): Promise<Job> {
-  upstream.replicate.pollsNeeded = 0
-  const job = await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })
+  at.upstream.replicate.pollsNeeded = 0
+  const job = await at.caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })
   await vi.waitFor(async () => {
     const alarm = (await alarmOf()) ?? 0
-    expect([upstream.replicate.creates(), alarm > Date.now() + 5_000]).toEqual([1, true])
+    expect([at.upstream.replicate.creates(), alarm > Date.now() + 5_000]).toEqual([1, true])
     const phase = await runInDurableObject(generation(), (_, { storage }) =>
       String(storage.sql.exec("SELECT value FROM meta WHERE name = 'state'").one().value),
     )
@@ -72,11 +62,11 @@ const silenced = () =>
 
 describe('a job that is woken', () => {
   it('looks once and rests again while it runs, however often it was told', async () => {
-    upstream.replicate.life = 'stuck'
+    at.upstream.replicate.life = 'stuck'
     await restingJob()
-    const polls = () => [...upstream.replicate.predictions.values()][0]?.polls ?? 0
+    const polls = () => [...at.upstream.replicate.predictions.values()][0]?.polls ?? 0
     const before = polls()
-    for (let time = 0; time < 3; time++) await generationOf(bindings, caller.tenant, seat).wake()
+    for (let time = 0; time < 3; time++) await generationOf(bindings, at.caller.tenant, seat).wake()
     await vi.waitFor(async () => {
       expect(polls()).toBeGreaterThan(before)
       expect((await alarmOf()) ?? 0).toBeGreaterThan(Date.now() + 5_000)
@@ -85,15 +75,15 @@ describe('a job that is woken', () => {
   })
 
   it('leaves its object empty at its end, and the account holds all that callers may ask for', async () => {
-    const job = await caller.run({ seed: 9 })
-    const events = async () => (await caller.call('GET', `/v1/videos/${job.id}/events`)).text()
+    const job = await at.caller.run({ seed: 9 })
+    const events = async () => (await at.caller.call('GET', `/v1/videos/${job.id}/events`)).text()
     await vi.waitFor(async () => expect(await storedIn()).toEqual([]), patience)
-    await generationOf(bindings, caller.tenant, seat).wake()
+    await generationOf(bindings, at.caller.tenant, seat).wake()
     expect([await storedIn(), await alarmOf()]).toEqual([[], null])
     expect(withoutRights(await read(job))).toEqual(withoutRights(job))
     const told = [...(await events()).matchAll(/^event: (\w+)$/gm)].map(([, type]) => type)
     expect([told[0], ...told.slice(-2)]).toEqual(['status', 'output', 'status'])
-    const bytes = await caller.call('GET', job.outputs[0]?.url.slice('https://edge.test'.length) ?? '')
+    const bytes = await at.caller.call('GET', job.outputs[0]?.url.slice('https://edge.test'.length) ?? '')
     expect(bytes.status).toBe(200)
     await runDurableObjectAlarm(account())
     const due = await runInDurableObject(account(), (_, { storage }) => storage.getAlarm())
@@ -109,7 +99,7 @@ describe('a job whose alarm is lost', () => {
     await silenced()
     await minute()
     await ended(job)
-    expect([...upstream.replicate.executions.values()]).toEqual([1])
+    expect([...at.upstream.replicate.executions.values()]).toEqual([1])
   })
 
   it('is left alone by the sweep while it was heard of lately', async () => {
@@ -153,7 +143,7 @@ describe('an alarm that meets a store which throws', () => {
     await makeDue()
     await runDurableObjectAlarm(generation())
     await ended(job)
-    expect([...upstream.replicate.executions.values()]).toEqual([1])
+    expect([...at.upstream.replicate.executions.values()]).toEqual([1])
   })
 })
 
@@ -166,34 +156,34 @@ describe('an object that leaves memory', () => {
     await makeDue()
     await runDurableObjectAlarm(generation())
     await ended(job)
-    const text = await (await caller.call('GET', `/v1/videos/${job.id}/events`)).text()
+    const text = await (await at.caller.call('GET', `/v1/videos/${job.id}/events`)).text()
     const numbers = [...text.matchAll(/^id: (\d+)$/gm)].map(([, number]) => Number(number))
     expect(numbers).toEqual(numbers.map((_, index) => index + 1))
-    expect([...upstream.replicate.executions.values()]).toEqual([1])
+    expect([...at.upstream.replicate.executions.values()]).toEqual([1])
   })
 
   it('is the account: what it holds and what it shares stays so', async () => {
     const job = await restingJob()
-    const before = await accountOf(bindings, caller.tenant).balance()
+    const before = await accountOf(bindings, at.caller.tenant).balance()
     expect(before.held).toBe(200_000)
     await evictDurableObject(account())
-    expect(await accountOf(bindings, caller.tenant).balance()).toEqual(before)
-    expect((await caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })).id).toBe(job.id)
+    expect(await accountOf(bindings, at.caller.tenant).balance()).toEqual(before)
+    expect((await at.caller.create({ model: 'wan-2.2-t2v-fast', seed: 1 })).id).toBe(job.id)
     await makeDue()
     await runDurableObjectAlarm(generation())
     await ended(job)
-    const { held, debits } = await accountOf(bindings, caller.tenant).balance()
+    const { held, debits } = await accountOf(bindings, at.caller.tenant).balance()
     expect([held, debits]).toEqual([0, 200_000])
   })
 
   it('in the middle of a step takes the step again, and nothing runs twice', async () => {
-    upstream.node.faults.push('hangs_after')
-    const job = await caller.create({ seed: 1 })
-    await vi.waitFor(() => expect(upstream.node.executions.size).toBe(1), patience)
+    at.upstream.node.faults.push('hangs_after')
+    const job = await at.caller.create({ seed: 1 })
+    await vi.waitFor(() => expect(at.upstream.node.executions.size).toBe(1), patience)
     await abortAllDurableObjects()
     expect((await read(job)).status).toBe('queued')
     await runDurableObjectAlarm(generation())
     await ended(job)
-    expect([upstream.node.creates(), [...upstream.node.executions.values()]]).toEqual([2, [1]])
+    expect([at.upstream.node.creates(), [...at.upstream.node.executions.values()]]).toEqual([2, [1]])
   })
 })

@@ -1,27 +1,16 @@
-import { evictDurableObject, listDurableObjectIds, runInDurableObject } from 'cloudflare:test'
+import { evictDurableObject, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import fc from 'fast-check'
-import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Job } from '../shared/job.ts'
-import { bindings, type Caller, fakeUpstream, knock, mintFor, newTenant, type Upstream } from './front-door.ts'
+import { bindings, knock, mintFor } from './front-door.ts'
 import { newId } from './ids.ts'
+import { inside, patience } from './inside.ts'
+import { Account } from './objects/account.ts'
 import { accountOf, generationOf, type Ticket } from './objects/contract.ts'
 import { leaveSeat, seatOf, take } from './objects/seats.ts'
 
-let upstream: Upstream
-let caller: Caller
-
-beforeEach(async () => {
-  upstream = fakeUpstream()
-  caller = await newTenant('10')
-})
-
-const stubOf = (object: unknown) => object as DurableObjectStub
-const account = () => stubOf(accountOf(bindings, caller.tenant))
-const seat = (number: number) => stubOf(generationOf(bindings, caller.tenant, number))
-const seatOfJob = ({ id }: Job) => accountOf(bindings, caller.tenant).seat(id)
-const read = async ({ id }: Job) => (await (await caller.call('GET', `/v1/videos/${id}`)).json()) as Job
-const patience = { timeout: 60_000, interval: 20 }
-const leftIts = (job: Job) => vi.waitFor(async () => expect(await seatOfJob(job)).toBeNull(), patience)
+const at = inside()
+const { account, seat, read } = at
 
 /** The rows of the seat's state, as an interrupted farewell would leave them. */
 const stateIn = (number: number) =>
@@ -67,39 +56,120 @@ describe('seats', () => {
 
   it('are used again: thirty jobs, five at a time, are at home in five objects', async () => {
     const before = (await listDurableObjectIds(bindings.GENERATIONS)).length
-    upstream.node.pollsNeeded = 0
+    at.upstream.node.pollsNeeded = 0
     const jobs: Job[] = []
     for (let batch = 0; batch < 6; batch++) {
-      const five = Array.from({ length: 5 }, (_, index) => caller.run({ seed: 5 * batch + index }))
+      const five = Array.from({ length: 5 }, (_, index) => at.caller.run({ seed: 5 * batch + index }))
       jobs.push(...(await Promise.all(five)))
-      await Promise.all(jobs.slice(-5).map(leftIts))
+      await Promise.all(jobs.slice(-5).map(at.handedOver))
     }
     expect(new Set(jobs.map(({ status }) => status))).toEqual(new Set(['completed']))
     expect((await listDurableObjectIds(bindings.GENERATIONS)).length - before).toBeLessThanOrEqual(5)
     for (const job of jobs) expect((await read(job)).outputs[0]?.sha256).toBe(job.outputs[0]?.sha256)
-    expect([...upstream.node.executions.values()]).toEqual(jobs.map(() => 1))
+    expect([...at.upstream.node.executions.values()]).toEqual(jobs.map(() => 1))
+  })
+
+  it('are free again when their job is erased before it left', async () => {
+    at.upstream.answerOthers = () => new Response(null, { status: 500 })
+    const first = await at.caller.run({ seed: 8, webhook: { url: 'https://hooks.example.com/x' } })
+    expect(await at.seatOf(first)).toBe(1)
+    expect((await at.caller.call('DELETE', `/v1/videos/${first.id}`)).status).toBe(204)
+    const second = await at.caller.create({ seed: 9 })
+    expect([await at.seatOf(first), await at.seatOf(second)]).toEqual([null, 1])
+    await at.handedOver(second)
+    expect((await read(second)).status).toBe('completed')
   })
 
   it('are not woken by ids that nobody has', async () => {
     const before = (await listDurableObjectIds(bindings.GENERATIONS)).length
     for (const path of ['', '/events', '/content']) {
-      expect((await caller.call('GET', `/v1/videos/${newId('vid')}${path}`)).status).toBe(404)
+      expect((await at.caller.call('GET', `/v1/videos/${newId('vid')}${path}`)).status).toBe(404)
     }
     expect((await listDurableObjectIds(bindings.GENERATIONS)).length).toBe(before)
   })
 })
 
+describe('a job in its seat', () => {
+  it('keeps it until its last webhook is out, also when it is over', async () => {
+    at.upstream.answerOthers = () => new Response(null, { status: 500 })
+    const first = await at.caller.run({ seed: 10, webhook: { url: 'https://hooks.example.com/x' } })
+    const second = await at.caller.create({ seed: 11 })
+    expect([first.status, await at.seatOf(first), await at.seatOf(second)]).toEqual(['completed', 1, 2])
+    await at.handedOver(second)
+    expect((await stateIn(1)).some(({ value }) => value.includes(first.id))).toBe(true)
+  })
+
+  it('is not driven out of it while it runs', async () => {
+    at.upstream.node.life = 'stuck'
+    const [first, second] = [await at.caller.create({ seed: 12 }), await at.caller.create({ seed: 13 })]
+    const [before, ticket] = [await stateIn(1), await ticketOf(second, 2)]
+    // As if the account had taken the seat for a free one.
+    await runInDurableObject(account(), (_, { storage }) => {
+      storage.sql.exec('UPDATE jobs SET ticket = ? WHERE id = ?', JSON.stringify(ticket), second.id)
+    })
+    expect(await generationOf(bindings, at.caller.tenant, 1).open({ ...ticket, seat: 1 }, 'key:x')).toBeNull()
+    expect((await stateIn(1)).map(({ name }) => name)).toEqual(before.map(({ name }) => name))
+    at.upstream.node.life = 'succeeds'
+    at.upstream.node.predictions.forEach((prediction) => {
+      prediction.life = 'succeeds'
+    })
+    for (const job of [first, second]) {
+      await at.handedOver(job)
+      expect((await read(job)).status).toBe('completed')
+    }
+  })
+
+  it('leaves it only when the account has it', async () => {
+    const mend = await runInDurableObject(account(), (_, { storage }) => {
+      const exec = storage.sql.exec.bind(storage.sql)
+      const spy = vi.spyOn(storage.sql, 'exec').mockImplementation((query: string, ...values: unknown[]) => {
+        if (query.startsWith('INSERT INTO records')) throw new Error('disk I/O error')
+        return exec(query, ...(values as [])) as never
+      })
+      return () => spy.mockRestore()
+    })
+    const complaint = vi.spyOn(console, 'error').mockReturnValue()
+    const job = await at.caller.run({ seed: 14 })
+    await vi.waitFor(() => expect(complaint).toHaveBeenCalled(), patience)
+    expect([(await read(job)).outputs.length, await at.seatOf(job)]).toEqual([1, 1])
+    mend()
+    complaint.mockRestore()
+    await runDurableObjectAlarm(seat(1))
+    await at.handedOver(job)
+    expect((await read(job)).outputs[0]?.sha256).toBe(job.outputs[0]?.sha256)
+  })
+
+  it('does not take along the next one, which was quicker than its own farewell', async () => {
+    const archive = Account.prototype.archive
+    const creating = at.caller.create({ seed: 15 })
+    const held: Promise<Job>[] = []
+    const spy = vi.spyOn(Account.prototype, 'archive').mockImplementation(async function (this: Account, ...row) {
+      await archive.apply(this, row)
+      // Jobs of other tests may still be leaving theirs.
+      if (row[0] !== (await creating).id) return
+      held.push(at.caller.create({ seed: 16 }))
+      await held[0]
+    })
+    const first = await creating
+    const second = await vi.waitFor(() => held[0] ?? expect.fail('the first has not left'), patience)
+    expect(await at.seatOf(second)).toBe(1)
+    spy.mockRestore()
+    await at.handedOver(second)
+    for (const job of [first, second]) expect((await read(job)).status).toBe('completed')
+  })
+})
+
 describe('a job that left its seat to another', () => {
   it('is not opened again by a ticket that comes late, and disturbs the other in nothing', async () => {
-    upstream.node.life = 'stuck'
-    const first = await caller.create({ seed: 1 })
+    at.upstream.node.life = 'stuck'
+    const first = await at.caller.create({ seed: 1 })
     const ticket = await ticketOf(first)
-    await caller.call('POST', `/v1/videos/${first.id}/cancel`)
-    await leftIts(first)
-    const second = await caller.create({ seed: 2 })
-    expect(await seatOfJob(second)).toBe(ticket.seat)
-    const object = generationOf(bindings, caller.tenant, ticket.seat)
-    const [viewer, late] = [{ tenant: caller.tenant, subject: null }, 'key:late']
+    await at.caller.call('POST', `/v1/videos/${first.id}/cancel`)
+    await at.handedOver(first)
+    const second = await at.caller.create({ seed: 2 })
+    expect(await at.seatOf(second)).toBe(ticket.seat)
+    const object = generationOf(bindings, at.caller.tenant, ticket.seat)
+    const [viewer, late] = [{ tenant: at.caller.tenant, subject: null }, 'key:late']
     expect(await object.open(ticket, late)).toBeNull()
     expect(await object.attach(first.id, late)).toBeNull()
     expect(await object.read(viewer, first.id)).toBeNull()
@@ -111,8 +181,8 @@ describe('a job that left its seat to another', () => {
     expect(await object.execution(first.id)).toBeNull()
     expect(['queued', 'in_progress']).toContain((await read(second)).status)
     expect((await read(first)).status).toBe('cancelled')
-    await caller.call('POST', `/v1/videos/${second.id}/cancel`)
-    await leftIts(second)
+    await at.caller.call('POST', `/v1/videos/${second.id}/cancel`)
+    await at.handedOver(second)
     for (const again of [false, true]) {
       // The second time by an object that remembers nobody.
       if (again) await evictDurableObject(seat(1))
@@ -121,18 +191,21 @@ describe('a job that left its seat to another', () => {
   })
 
   it('and died before its object was emptied makes room for the other, and stays what it was', async () => {
-    const first = await caller.run({ seed: 3 })
-    await leftIts(first)
+    const first = await at.caller.run({ seed: 3 })
+    await at.handedOver(first)
     const rest = await stateOf(first)
     await runInDurableObject(seat(1), (_, { storage }) => {
       storage.sql.exec('CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)')
       storage.sql.exec("INSERT INTO meta VALUES ('state', ?)", rest)
       storage.sql.exec("INSERT INTO meta VALUES ('seq', '9')")
+      storage.sql.exec('CREATE TABLE log (seq INTEGER PRIMARY KEY, type TEXT NOT NULL, data TEXT NOT NULL)')
+      const error = JSON.stringify({ type: 'error', error: { code: 'internal', detail: first.id } })
+      storage.sql.exec("INSERT INTO log VALUES (9, 'error', ?)", error)
     })
     await evictDurableObject(seat(1))
-    const second = await caller.create({ seed: 4 })
-    expect(await seatOfJob(second)).toBe(1)
-    const events = await (await caller.call('GET', `/v1/videos/${second.id}/events`)).text()
+    const second = await at.caller.create({ seed: 4 })
+    expect(await at.seatOf(second)).toBe(1)
+    const events = await (await at.caller.call('GET', `/v1/videos/${second.id}/events`)).text()
     expect([events.includes(first.id), /^id: 1$/m.test(events)]).toEqual([false, true])
     // What is told of the other is signed for the other.
     const [, address = ''] = /^event: output\ndata: .*"url":"https:\/\/edge\.test([^"]+)"/m.exec(events) ?? []
@@ -143,22 +216,22 @@ describe('a job that left its seat to another', () => {
   })
 
   it('has no listener that hears the other', async () => {
-    upstream.node.life = 'stuck'
-    const alice = await mintFor(caller, 'alice')
+    at.upstream.node.life = 'stuck'
+    const alice = await mintFor(at.caller, 'alice')
     const first = await alice.create({ seed: 5 })
     const listening = alice.call('GET', `/v1/videos/${first.id}/events`)
     const text = (await listening).text()
     await alice.call('POST', `/v1/videos/${first.id}/cancel`)
-    await leftIts(first)
-    const second = await caller.create({ seed: 6 })
-    expect(await seatOfJob(second)).toBe(1)
+    await at.handedOver(first)
+    const second = await at.caller.create({ seed: 6 })
+    expect(await at.seatOf(second)).toBe(1)
     const heard = await text
     expect([heard.includes(second.id), heard.includes('"cancelled"')]).toEqual([false, true])
   })
 })
 
-const ticketOf = ({ id }: Job): Promise<Ticket> =>
-  runInDurableObject(seat(1), (_, { storage }) => {
+const ticketOf = ({ id }: Job, number = 1): Promise<Ticket> =>
+  runInDurableObject(seat(number), (_, { storage }) => {
     const { value } = storage.sql.exec("SELECT value FROM meta WHERE name = 'state'").one()
     const { ticket } = JSON.parse(String(value)) as { ticket: Ticket }
     expect(ticket.record.id).toBe(id)
@@ -167,7 +240,7 @@ const ticketOf = ({ id }: Job): Promise<Ticket> =>
 
 /** The state of a completed job in its last moment; some attempt of it might still turn up. */
 const stateOf = async ({ id }: Job): Promise<string> => {
-  const found = await accountOf(bindings, caller.tenant).find({ tenant: caller.tenant, subject: null }, id)
+  const found = await accountOf(bindings, at.caller.tenant).find({ tenant: at.caller.tenant, subject: null }, id)
   const facts = found?.finished?.facts
   const ticket = { ...facts?.ticket, seat: 1 }
   return JSON.stringify({
@@ -206,9 +279,9 @@ describe('a store of the version before', () => {
     })
     await evictDurableObject(account())
     const balance = { balance: 9_000_000, held: 0, credits: 10_000_000, debits: 1_000_000 }
-    expect(await accountOf(bindings, caller.tenant).balance()).toEqual(balance)
-    const asset = await caller.call('GET', '/v1/assets/ast_aaaaaaaaaaaaaaaaaaaaaaaaaa')
+    expect(await accountOf(bindings, at.caller.tenant).balance()).toEqual(balance)
+    const asset = await at.caller.call('GET', '/v1/assets/ast_aaaaaaaaaaaaaaaaaaaaaaaaaa')
     expect(await asset.json()).toMatchObject({ status: 'ready' })
-    expect((await caller.run({ seed: 7 })).status).toBe('completed')
+    expect((await at.caller.run({ seed: 7 })).status).toBe('completed')
   })
 })

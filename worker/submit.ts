@@ -30,12 +30,15 @@ import {
 import { costOf } from './pricing.ts'
 import { publicUrl } from './public-url.ts'
 import { servicesOf } from './services.ts'
+import { type Likeness, likenessOf, similarRecord, unlike } from './similar.ts'
 
 export interface Prepared {
   readonly model: CatalogModel
   readonly effective: EffectiveVideo
   readonly warnings: readonly Warning[]
   readonly contentKey: string
+  /** The key of the request with something in it changed. */
+  readonly keyOf: (effective: EffectiveVideo) => Promise<string>
   readonly route: Route
   readonly provider: string
   readonly maxCost: number
@@ -64,18 +67,21 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
   const media = await mediaOf(context, effective)
   await initialLatents(context, request)
   const provider = model.providers[0] ?? ''
-  const key = await contentKey(effective, {
-    policyVersion: settings.policyVersion,
-    tenant: principal.tenant,
-    provider,
-    weightsSha256: model.weights_sha256 ?? '',
-    hashes: new Map(Object.entries(media).map(([id, { sha256: hash }]) => [id, hash])),
-  })
+  const keyOf = (request: EffectiveVideo) =>
+    contentKey(request, {
+      policyVersion: settings.policyVersion,
+      tenant: principal.tenant,
+      provider,
+      weightsSha256: model.weights_sha256 ?? '',
+      hashes: new Map(Object.entries(media).map(([id, { sha256: hash }]) => [id, hash])),
+    })
+  const key = await keyOf(effective)
   return {
     model,
     effective,
-    warnings: [...warnings, ...unsimilar(request)],
+    warnings,
     contentKey: key,
+    keyOf,
     route: await routeOf(context, request, model, effective, key, quoting),
     provider,
     maxCost: costOf(model, effective),
@@ -84,11 +90,22 @@ export async function prepare(context: Context, request: CheckedRequest, quoting
   }
 }
 
-/** There is no cache of what is similar here: who asks for it is told. */
-const unsimilar = ({ cache }: CheckedRequest): readonly Warning[] =>
-  cache?.similar === true
-    ? [{ code: 'similar_unsupported', pointer: '/cache/similar', requested: true, effective: false }]
-    : []
+/** What is similar to a request that asked for it, and is not there exactly. */
+export async function likeness(context: Context, request: CheckedRequest, prepared: Prepared): Promise<Likeness> {
+  const { env } = context
+  const { tenant, subject } = context.get('principal')
+  const { effective, model, provider, contentKey: key } = prepared
+  const { cache } = request
+  if (cache?.similar !== true || cache.mode === 'bypass') return unlike
+  const exact = cache.mode === 'use' && (await accountOf(env, tenant).lookup(key, Date.now())) !== null
+  if (exact) return unlike
+  const { settings, provider: providerOf } = servicesOf(env)
+  const asked = {
+    ...{ tenant, subject: subject ?? '', request, effective, model },
+    ...{ provider: providerOf(provider), policyVersion: settings.policyVersion },
+  }
+  return likenessOf(env, asked, cache)
+}
 
 function checkRights({ kind, token }: Principal, request: CheckedRequest): void {
   const mode = modeOf(request)
@@ -214,9 +231,18 @@ export async function submit(context: Context, request: CheckedRequest, options:
   const principal = context.get('principal')
   const { limits } = servicesOf(context.env).settings
   const account = accountOf(context.env, principal.tenant)
+  const { entry, start, keepStep, warnings } = await likeness(context, request, prepared)
+  const plain = recordOf(context, request, prepared, options)
+  const record = {
+    ...plain,
+    warnings: [...plain.warnings, ...warnings],
+    ...(keepStep === undefined ? {} : { keepStep }),
+  }
   const answer = await account.submit({
     now: Date.now(),
-    record: recordOf(context, request, prepared, options),
+    record,
+    entry,
+    similar: start === null ? null : await similarRecord(record, start, prepared.model, prepared.keyOf),
     caller: principal.caller,
     idempotency,
     token: principal.token,

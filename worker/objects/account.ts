@@ -22,11 +22,13 @@ import {
   type Idempotency,
   type JobRow,
   type ListQuery,
+  type NeighbourQuery,
   type NewEndpoint,
   type Outcome,
   type Refused,
   type Settled,
   type Settlement,
+  type SimilarStart,
   type StoredResult,
   type SubmitCommand,
   type Ticket,
@@ -36,13 +38,14 @@ import {
 import { endpointsOf, endpointTable, keepEndpoint, secretsOf } from './endpoints.ts'
 import { idempotencyTable, recall, remember } from './idempotency.ts'
 import { balanceOf, credit, ledgerTables } from './ledger.ts'
+import { nearest, neighbourTable } from './neighbours.ts'
 import * as records from './records.ts'
 import { seatOf, seatTables } from './seats.ts'
 import * as submissions from './submissions.ts'
 import { upgrade } from './upgrade.ts'
 
 const tables = `${ledgerTables}${submissions.submissionTables}${idempotencyTable}${records.recordTables}
-  ${seatTables}${assetTables}${endpointTable}
+  ${seatTables}${assetTables}${endpointTable}${neighbourTable}
   CREATE TABLE IF NOT EXISTS tokens (jti TEXT PRIMARY KEY, subject TEXT NOT NULL, expires_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL);`
 
@@ -80,11 +83,12 @@ export class Account extends DurableObject<Env> implements AccountObject {
 
   async submit(command: SubmitCommand) {
     await this.#announce(command.record.tenant)
-    // What runs or ran already needs no provider; anything new waits while it refuses us.
-    const resting = submissions.isServed(this.#sql, command) ? 0 : await this.#restMs(command)
-    if (resting > 0) return refusedBy(command.record.provider, resting)
     this.#alarmAt ??= (await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY
-    const answer = this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
+    const served = this.ctx.storage.transactionSync(() => submissions.serve(this.#sql, command))
+    // What runs or ran already needs no provider; anything new waits while it refuses us.
+    const resting = served === undefined ? await this.#restMs(command) : 0
+    if (resting > 0) return refusedBy(command.record.provider, resting)
+    const answer = served ?? this.ctx.storage.transactionSync(() => submissions.submit(this.#sql, command))
     // In the same write as the row: either both survive or the caller never got an answer.
     if (answer.kind !== 'refused' && answer.ticket !== null) await this.#ringBy(command.now + openingMs)
     return answer
@@ -170,6 +174,10 @@ export class Account extends DurableObject<Env> implements AccountObject {
       .exec("SELECT id FROM executions WHERE content_key = ? AND state <> 'ended' AND expires_at > ?", contentKey, now)
       .toArray()
     return row === undefined ? null : records.resultOf(this.#sql, String(row.id))
+  }
+
+  async neighbour(query: NeighbourQuery): Promise<SimilarStart | null> {
+    return nearest(this.#sql, query)
   }
 
   async list(viewer: Viewer, query: ListQuery): Promise<JobRow[]> {

@@ -7,6 +7,7 @@
 import type { EffectiveVideo, Warning } from '../../shared/effective.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { WireEvent } from '../../shared/events.ts'
+import type { LatentFacts } from '../../shared/handoff.ts'
 import type { Job, JobStatus, Output, Progress } from '../../shared/job.ts'
 import type { JobError } from '../../shared/problem.ts'
 import type { InferenceMode, LatentEnvelope } from '../../shared/request.ts'
@@ -60,6 +61,23 @@ export interface JobRecord {
   /** The prompt as it was sent, where it was expanded before encoding. */
   readonly originalPrompt: string | null
   readonly policyVersion: string
+  /** Of a run that begins from what was kept of a similar one: where, and how like it is. */
+  readonly similar?: SimilarStart
+  /** Rows after which latents are kept, for similar requests to begin from. */
+  readonly keepStep?: number
+}
+
+/** Latents that a run left on its way, at rest under `key`. */
+export interface KeptLatents {
+  readonly key: string
+  readonly latents: LatentFacts
+}
+
+export interface SimilarStart extends KeptLatents {
+  /** The job that left them. */
+  readonly job: string
+  /** Cosine of the two prompts' pooled embeddings. */
+  readonly score: number
 }
 
 export type StoredOutput = Omit<Output, 'url' | 'url_expires_at'> & {
@@ -74,6 +92,8 @@ export interface StoredResult {
   readonly receipt: Readonly<Record<string, unknown>>
   readonly gpuMs: number
   readonly expiresAt: number
+  /** Never shown: what similar requests may begin from. */
+  readonly kept?: KeptLatents
 }
 
 /** What a submission became; enough to open its job, again and again. */
@@ -145,6 +165,28 @@ export interface SubmitCommand {
   readonly idempotency: Idempotency | null
   readonly token: { readonly jti: string; readonly maxJobs: number; readonly maxCost: number } | null
   readonly limits: Limits
+  /** What the request becomes where its result is not there and what is similar still is. */
+  readonly similar?: JobRecord | null
+  /** Under what its run can be found by similar requests, where it becomes one of its own. */
+  readonly entry?: NeighbourEntry | null
+}
+
+/** A prompt among those of equal runs. */
+export interface NeighbourEntry {
+  /** Stands for all that must be equal: model, shape, schedule and whatever else decides latents. */
+  readonly space: string
+  readonly promptSha256: string
+  /** Of length one. */
+  readonly vector: Float32Array
+}
+
+export interface NeighbourQuery extends NeighbourEntry {
+  /** Empty for API keys. One subject's runs are nobody else's start. */
+  readonly subject: string
+  /** null where the request names none: then that of a run of another prompt is taken. */
+  readonly seed: number | null
+  readonly minScore: number
+  readonly now: number
 }
 
 export interface Refused {
@@ -254,6 +296,8 @@ export interface AccountObject {
   /** Erases a job that is over and has no object; false where there is none. */
   eraseFinished(viewer: Viewer, job: string): Promise<boolean>
   lookup(contentKey: string, now: number): Promise<StoredResult | null>
+  /** The likest run whose latents are there; null where none is like enough. */
+  neighbour(query: NeighbourQuery): Promise<SimilarStart | null>
   list(viewer: Viewer, query: ListQuery): Promise<JobRow[]>
   /** Removes a job from every index; gives the stored bytes nobody needs any more. */
   forget(job: string): Promise<string[]>

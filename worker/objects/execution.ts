@@ -53,7 +53,7 @@ export interface Run {
 /** What a provider made, still with it. */
 export type Finished = Pick<
   Extract<ProviderStatus, { state: 'succeeded' }>,
-  'outputs' | 'gpuMs' | 'receipt' | 'envelopes'
+  'outputs' | 'gpuMs' | 'receipt' | 'envelopes' | 'kept'
 >
 
 export const newRun = (now: number): Run => ({

@@ -10,6 +10,7 @@ import { isTerminal, type Job, type JobStatus, mayBecome, type Output, type Prog
 import type { JobError } from '../../shared/problem.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
 import { signUrl, urlLifeSeconds } from '../signed-url.ts'
+import { similarityOf } from '../similar.ts'
 import type {
   JobFacts,
   JobRecord,
@@ -107,11 +108,11 @@ export function jobOf(state: JobFacts): Job {
     progress: state.progress,
     inference_mode: record.mode,
     inference_source: sourceOf(record.effective),
-    routing_reason: hit === null ? record.routingReason : 'exact_cache_hit',
+    routing_reason: hit === null || record.similar !== undefined ? record.routingReason : 'exact_cache_hit',
     seed: record.effective.seed,
     effective: { ...record.effective },
     content_key: record.contentKey,
-    cache: { status: cacheStatus(record, hit !== null) },
+    cache: cacheOf(record, hit !== null),
     outputs: (result?.outputs ?? []).map((output) => outputOf(record, output)),
     usage: {
       cost_usd: dollars(state.cost),
@@ -129,9 +130,11 @@ export function jobOf(state: JobFacts): Job {
   }
 }
 
-function cacheStatus({ cacheMode }: JobRecord, hit: boolean): Job['cache']['status'] {
-  if (hit) return 'hit'
-  return cacheMode === 'bypass' ? 'bypass' : 'miss'
+/** A stored result of a similar run is no exact one either. */
+function cacheOf({ cacheMode, similar }: JobRecord, hit: boolean): Job['cache'] {
+  if (similar !== undefined) return { status: 'similar', ...similarityOf(similar) }
+  if (hit) return { status: 'hit' }
+  return { status: cacheMode === 'bypass' ? 'bypass' : 'miss' }
 }
 
 function draftOf({ ticket: { record }, completedAt }: JobFacts): Job['draft'] {
@@ -198,31 +201,26 @@ export function partOf(record: JobRecord, output: StoredOutput): PartReference {
   return { kind: output.variant === 'latent' ? 'latents' : 'segment', url, bytes, sha256 }
 }
 
-/** An address with the right to be opened, for a quarter of an hour. */
+/** An address with the right to be opened, for a quarter of an hour: until then, in unix seconds. */
 async function signed(
   address: string,
   of: Pick<StoredOutput, 'sha256' | 'variant' | 'index'>,
   { id, tenant }: JobRecord,
   key: CryptoKey,
   now: number,
-): Promise<URL> {
+): Promise<{ readonly url: string; readonly expires: number }> {
   const expires = Math.floor(now / 1000) + urlLifeSeconds
   const path = `/v1/videos/${id}/content`
   const selection = selectionOf(of)
   const signature = await signUrl(key, { method: 'GET', path, expires, tenant, sha256: of.sha256, selection })
-  const url = new URL(address)
   // Who it was signed for and for which bytes: so it can be judged before anybody is asked.
-  url.searchParams.set('tenant', tenant)
-  url.searchParams.set('sha256', of.sha256)
-  url.searchParams.set('expires', String(expires))
-  url.searchParams.set('signature', signature)
-  return url
+  const right = `tenant=${encodeURIComponent(tenant)}&sha256=${of.sha256}&expires=${expires}&signature=${signature}`
+  return { url: `${address}&${right}`, expires }
 }
 
 async function withSignature(output: Output, record: JobRecord, key: CryptoKey, now: number): Promise<Output> {
-  const url = await signed(output.url, output, record, key, now)
-  const expires = Number(url.searchParams.get('expires'))
-  return { ...output, url: url.href, url_expires_at: new Date(expires * 1000).toISOString() }
+  const { url, expires } = await signed(output.url, output, record, key, now)
+  return { ...output, url, url_expires_at: new Date(expires * 1000).toISOString() }
 }
 
 /** The job of some facts, as its callers are shown it. @param urlKey asked for only where there is something to sign. */
@@ -247,7 +245,7 @@ export async function signedEvent(
   if (event.type === 'part') {
     const { kind, sha256 } = event.part
     const variant = kind === 'latents' ? 'latent' : 'video'
-    const { href: url } = await signed(event.part.url, { sha256, variant, index: event.block }, record, key, Date.now())
+    const { url } = await signed(event.part.url, { sha256, variant, index: event.block }, record, key, Date.now())
     return { seq, event: { ...event, part: { ...event.part, url } } }
   }
   if (event.type !== 'output') return { seq, event }

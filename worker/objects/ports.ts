@@ -14,6 +14,7 @@ import { receiptFor } from '../receipt.ts'
 import type { Secrets } from '../secrets.ts'
 import { servicesOf } from '../services.ts'
 import { macOf } from '../signed-url.ts'
+import { dispatchedOf, storeKept } from '../similar.ts'
 import { secretText } from '../standard-webhooks.ts'
 import { withTimeLimit } from '../time-limit.ts'
 import { assetUrl } from './asset-url.ts'
@@ -46,7 +47,7 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
     provider,
     job: () => providerJob(env, record),
     newAttempt: (number) => newAttempt(env, record, number),
-    store: async ({ outputs: urls, gpuMs, receipt, envelopes = [] }) => {
+    store: async ({ outputs: urls, gpuMs, receipt, envelopes = [], kept }) => {
       const outputs = await withTimeLimit(storeTimeoutMs, (signal) =>
         storeOutputs(urls, record.effective, record.tenant, provider, env.BUCKET, signal),
       )
@@ -59,10 +60,14 @@ export function executionPorts(env: Env, record: JobRecord, told: Told): Executi
         return envelope === undefined ? output : { ...output, envelope }
       })
       const whole = receiptFor(record, model, outputs, receipt)
-      return { outputs: await Promise.all(vouched), receipt: whole, gpuMs, expiresAt }
+      const left = kept === undefined ? null : await storeKept(kept, env, record, provider)
+      return {
+        ...{ outputs: await Promise.all(vouched), receipt: whole, gpuMs, expiresAt },
+        ...(left === null ? {} : { kept: left }),
+      }
     },
     settle: async (result) => {
-      const cost = costOf(catalog.model(record.effective.model), record.effective)
+      const cost = costOf(catalog.model(record.effective.model), dispatchedOf(record))
       const settled = await account.settle(record.id, { now: Date.now(), cost, result })
       return { kind: 'completed', result: settled.result, cost: settled.cost }
     },
@@ -116,14 +121,16 @@ async function providerJob(env: Env, record: JobRecord): Promise<ProviderJob> {
   return {
     id: record.id,
     model: catalog.model(record.effective.model),
-    effective: record.effective,
+    effective: dispatchedOf(record),
+    ...(record.keepStep === undefined ? {} : { keepStep: record.keepStep }),
     media: Object.fromEntries(await Promise.all(media)),
     open: (asset) => opened(env, record, asset),
   }
 }
 
-async function opened(env: Env, { tenant, media }: JobRecord, asset: string): Promise<ReadableStream<Uint8Array>> {
-  const object = await env.BUCKET.get(`t/${tenant}/${media[asset]?.sha256}`)
+async function opened(env: Env, record: JobRecord, asset: string): Promise<ReadableStream<Uint8Array>> {
+  const { tenant, media, similar } = record
+  const object = await env.BUCKET.get(similar?.key ?? `t/${tenant}/${media[asset]?.sha256}`)
   if (object === null) throw new Error(`${asset}: its bytes are gone`)
   return object.body
 }

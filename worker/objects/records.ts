@@ -28,13 +28,27 @@ export function keepOutcome(sql: SqlStorage, execution: string, outcome: Outcome
   sql.exec('INSERT OR IGNORE INTO outcomes (execution, data) VALUES (?, ?)', execution, packed(outcome))
 }
 
-export const dropOutcome = (sql: SqlStorage, execution: string): unknown =>
+export function dropOutcome(sql: SqlStorage, execution: string): void {
   sql.exec('DELETE FROM outcomes WHERE execution = ?', execution)
+  unpackedOf.get(sql)?.delete(execution)
+}
+
+/** Outcomes never change, and one that is asked for is asked for again: they are unpacked once. */
+const unpackedOf = new WeakMap<SqlStorage, Map<string, Outcome>>()
+const unpackedMost = 64
 
 /** How an execution ended; null where it has not. */
 export function outcomeOf(sql: SqlStorage, execution: string): Outcome | null {
+  const memory = unpackedOf.get(sql) ?? new Map<string, Outcome>()
+  unpackedOf.set(sql, memory)
+  const known = memory.get(execution)
+  if (known !== undefined) return known
   const [row] = sql.exec<{ data: ArrayBuffer }>('SELECT data FROM outcomes WHERE execution = ?', execution).toArray()
-  return row === undefined ? null : (unpacked(row.data) as Outcome)
+  if (row === undefined) return null
+  const outcome = unpacked(row.data) as Outcome
+  if (memory.size >= unpackedMost) memory.clear()
+  memory.set(execution, outcome)
+  return outcome
 }
 
 /** The result an execution ended with. */

@@ -22,6 +22,7 @@ import type {
 } from './contract.ts'
 import { recall, remember } from './idempotency.ts'
 import { debit, hold, releaseHold } from './ledger.ts'
+import * as neighbours from './neighbours.ts'
 import * as records from './records.ts'
 import { leaveSeat, seatOf, take } from './seats.ts'
 
@@ -52,22 +53,33 @@ const refused = (code: Refused['code'], message: string, retryAfterMs?: number):
 
 /** Decides what becomes of a request and writes it down. Call it inside one transaction. */
 export function submit(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
+  const served = serve(sql, command)
+  if (served !== undefined) return served
+  const similar = resembling(sql, command)
+  const answer = similar === undefined ? create(sql, command) : createSimilar(sql, similar)
+  return remembered(sql, command, answer)
+}
+
+/**
+ * What a request comes to that needs no run of its own: known under its idempotency key, or run or running under its
+ * content key; undefined for any other. Call it inside one transaction.
+ */
+export function serve(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | undefined {
   const { now, idempotency, record } = command
   const known = recall(sql, idempotency, now)
   if (known !== null && 'kind' in known) return known
   const replayed = known === null ? undefined : present(sql, 'replayed', known.answer, command)
   // A job that was erased gives its key back.
   if (replayed !== undefined) return replayed
-  const answer = record.cacheMode === 'use' ? (share(sql, command) ?? create(sql, command)) : create(sql, command)
-  if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
-  return answer
+  if (record.cacheMode !== 'use') return undefined
+  const similar = command.similar == null ? undefined : resembling(sql, command)
+  const answer = share(sql, command) ?? (similar === undefined ? undefined : share(sql, similar))
+  return answer === undefined ? undefined : remembered(sql, command, answer)
 }
 
-/** Whether a request needs no run of its own: known under its idempotency key, or run or running under its content key. */
-export function isServed(sql: SqlStorage, { now, idempotency, record }: SubmitCommand): boolean {
-  const known =
-    idempotency !== null && sql.exec('SELECT 1 FROM idempotency WHERE key = ?', idempotency.key).toArray().length > 0
-  return known || (record.cacheMode === 'use' && shareable(sql, record, now) !== undefined)
+function remembered(sql: SqlStorage, { idempotency, now }: SubmitCommand, answer: Submitted | Refused) {
+  if (answer.kind !== 'refused') remember(sql, idempotency, answer.job, now)
+  return answer
 }
 
 const shareable = (sql: SqlStorage, { contentKey, policyVersion }: JobRecord, now: number) =>
@@ -102,6 +114,24 @@ function share(sql: SqlStorage, command: SubmitCommand): Submitted | Refused | u
   const capped = countToken(sql, command, 0)
   if (capped !== undefined) return capped
   return begin(sql, command, { record, execution, result: null }, 'followed')
+}
+
+/**
+ * The request as a run from what is similar, while that is still there. Such a run has a key that no exact request can
+ * have, so nobody who did not ask for it is given its result; and it leaves nothing for others to begin from.
+ */
+function resembling(sql: SqlStorage, command: SubmitCommand): SubmitCommand | undefined {
+  const { similar: record = null, now } = command
+  if (record?.similar === undefined || neighbours.keptOf(sql, record.similar.job, now) === null) return undefined
+  return { ...command, record, similar: null, entry: null }
+}
+
+function createSimilar(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
+  const { id, similar } = command.record
+  const answer = create(sql, command)
+  // What it begins from stays until it has ended, whatever becomes of the job that left it.
+  if (answer.kind === 'created' && similar !== undefined) claim(sql, id, similar.key)
+  return answer
 }
 
 /** The open job of an execution and a subject. */
@@ -157,6 +187,8 @@ function create(sql: SqlStorage, command: SubmitCommand): Submitted | Refused {
     record.policyVersion,
     shared,
   )
+  const { entry = null } = command
+  if (entry !== null) neighbours.enter(sql, record.id, record.subject, record.effective.seed, entry)
   return begin(sql, command, { record, execution: record.id, result: null }, 'created')
 }
 
@@ -234,8 +266,20 @@ export function settle(sql: SqlStorage, execution: string, { now, cost, result }
     execution,
   )
   records.keepOutcome(sql, execution, { kind: 'completed', cost: charged, result })
+  dropStart(sql, execution)
   for (const { key } of result.outputs) claim(sql, execution, key)
+  if (result.kept === undefined) neighbours.strike(sql, execution)
+  else claim(sql, execution, result.kept.key)
   return { cost: charged, result }
+}
+
+/** Gives back what a run began from, where the job that left it still has it. */
+function dropStart(sql: SqlStorage, execution: string): void {
+  sql.exec(
+    `DELETE FROM objects WHERE execution = ?1
+     AND EXISTS (SELECT 1 FROM objects AS other WHERE other.key = objects.key AND other.execution <> ?1)`,
+    execution,
+  )
 }
 
 /**
@@ -247,6 +291,7 @@ export function release(sql: SqlStorage, execution: string, outcome: Outcome, no
   const result = row?.state === 'stored' ? records.resultOf(sql, execution) : null
   if (result !== null) return { cost: Number(row?.cost), result }
   if (row?.state === 'open') {
+    neighbours.strike(sql, execution)
     sql.exec(
       "UPDATE executions SET state = 'ended', expires_at = ? WHERE id = ?",
       holds(sql, execution) ? now : 0,
@@ -350,6 +395,7 @@ export function forget(sql: SqlStorage, job: string): string[] {
   const orphans = objectsOf(sql, execution)
   sql.exec('DELETE FROM objects WHERE execution = ?', execution)
   sql.exec("DELETE FROM executions WHERE id = ? AND state <> 'open'", execution)
+  neighbours.strike(sql, execution)
   records.dropOutcome(sql, execution)
   return orphans
 }
@@ -369,6 +415,7 @@ export const outdated = (sql: SqlStorage, now: number, limit: number): string[] 
 export function outdate(sql: SqlStorage, execution: string): void {
   sql.exec("UPDATE executions SET state = 'ended', expires_at = 0 WHERE id = ?", execution)
   sql.exec('DELETE FROM objects WHERE execution = ?', execution)
+  neighbours.strike(sql, execution)
 }
 
 const never = Number.POSITIVE_INFINITY

@@ -69,6 +69,10 @@ export function nodeProvider(options: NodeOptions): Provider {
       if (!isOk(outcome)) throw new Error(`node: its webhook secret cannot be read (${describe(outcome)})`)
       return v.parse(v.object({ key: v.string() }), JSON.parse(outcome.body)).key
     },
+    queue: async (signal) => {
+      const outcome = await call('/node', {}, signal)
+      return isOk(outcome) ? waitingOf(outcome.body) : null
+    },
     embed: (request, signal) =>
       options.send(`${options.baseUrl}/embeddings/prompt`, {
         method: 'POST',
@@ -89,10 +93,11 @@ const cancelAfter = ({ deadline }: Attempt, now: number): string =>
   `${Math.max(30, Math.min(1800, Math.ceil((deadline - now) / 1000)))}s`
 
 /** Must come out the same at every repetition, byte for byte: the node refuses a differing body under one id. */
-function bodyOf({ baseUrl }: NodeOptions, { model, effective }: ProviderJob, attempt: Attempt): string {
+function bodyOf({ baseUrl }: NodeOptions, { model, effective, keepStep }: ProviderJob, attempt: Attempt): string {
+  const kept = keepStep === undefined ? {} : { keep_step: keepStep }
   return JSON.stringify({
     version: `zoetrope/${model.id}`,
-    input: nodeInput(effective, baseUrl),
+    input: { ...nodeInput(effective, baseUrl), ...kept },
     ...(attempt.webhookUrl === null
       ? {}
       : { webhook: attempt.webhookUrl, webhook_events_filter: ['start', 'output', 'logs', 'completed'] }),
@@ -128,6 +133,17 @@ async function nodeCall(options: NodeOptions, path: string, init: RequestInit, s
 
 const isOk = (outcome: Outcome): outcome is Outcome & { readonly kind: 'response' } =>
   outcome.kind === 'response' && outcome.status >= 200 && outcome.status < 300
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0))
+const occupancySchema = v.object({ slots: count, busy: count, waiting: count })
+
+/** Who comes while a slot is free waits for nobody. */
+function waitingOf(body: string): number | null {
+  const told = v.safeParse(v.pipe(v.string(), v.parseJson(), occupancySchema), body)
+  if (!told.success) return null
+  const { slots, busy, waiting } = told.output
+  return busy < slots ? 0 : waiting
+}
 
 const problemSchema = v.object({ code: v.string() })
 

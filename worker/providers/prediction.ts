@@ -52,7 +52,10 @@ const predictionSchema = v.object({
     null,
   ),
   /** What our own node says of its outputs. */
-  output_metadata: v.fallback(v.nullish(v.object({ outputs: v.array(v.object({ envelope: v.unknown() })) })), null),
+  output_metadata: v.fallback(
+    v.nullish(v.object({ outputs: v.array(v.object({ url: v.optional(v.string()), envelope: v.unknown() })) })),
+    null,
+  ),
 })
 
 export type Prediction = v.InferOutput<typeof predictionSchema>
@@ -118,8 +121,15 @@ const shownOf = ({ preview, parts }: Prediction) => ({
   ...(parts == null || parts.length === 0 ? {} : { parts }),
 })
 
-const envelopesOf = ({ output_metadata: told }: Prediction) =>
-  told == null ? {} : { envelopes: told.outputs.map(({ envelope }) => envelope ?? null) }
+/** Of each output what it is; what was kept on the way comes after them. */
+function envelopesOf({ output, output_metadata: told }: Prediction) {
+  if (told == null) return {}
+  const kept = told.outputs[outputUrls(output).length]
+  return {
+    envelopes: told.outputs.map(({ envelope }) => envelope ?? null),
+    ...(kept?.url === undefined ? {} : { kept: { url: kept.url, envelope: kept.envelope } }),
+  }
+}
 
 /** A string is one output, an array is all of them, an object says where under `video`, `url` or `output`. */
 export function outputUrls(output: unknown, depth = 0): string[] {

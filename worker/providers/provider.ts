@@ -14,6 +14,8 @@ export interface ProviderJob {
   readonly id: string
   readonly model: CatalogModel
   readonly effective: EffectiveVideo
+  /** Rows after which latents are to be kept beside the outputs. */
+  readonly keepStep?: number
   /** Where each asset of the request can be fetched for a while, by asset id. */
   readonly media: Readonly<Record<string, string>>
   /** Opens the bytes of an asset, for providers that fetch from nowhere. @throws where they are gone. */
@@ -64,6 +66,11 @@ export interface ProviderPart {
   readonly envelope?: unknown
 }
 
+export interface ProviderLatents {
+  readonly url: string
+  readonly envelope: unknown
+}
+
 export type ProviderStatus =
   /** Not begun; `position` is how many wait before it, where the provider says so. */
   | { readonly state: 'queued'; readonly position?: number }
@@ -81,6 +88,8 @@ export type ProviderStatus =
       readonly receipt: Readonly<Record<string, unknown>> | null
       /** Of each output what it is as latents, unchecked; absent where the provider says nothing of them. */
       readonly envelopes?: readonly unknown[]
+      /** Latents kept on the way, where they were asked for. */
+      readonly kept?: ProviderLatents
     }
   | { readonly state: 'failed'; readonly error: Refusal }
   /** Stopped; whether by us, the asker knows. */
@@ -110,6 +119,8 @@ export interface Provider {
   readonly fetchOutput: (url: string, signal: AbortSignal) => Promise<Response>
   /** The secret its webhooks are signed with. */
   readonly webhookSecret: (signal: AbortSignal) => Promise<string>
+  /** How many runs would wait before a new one, where the provider says so. */
+  readonly queue?: (signal: AbortSignal) => Promise<number | null>
   /** Prompt embeddings, where the provider makes them. */
   readonly embed?: (request: EmbeddingRequest, signal: AbortSignal) => Promise<Response>
 }

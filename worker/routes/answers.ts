@@ -31,7 +31,7 @@ export const quoteSchema = v.object({
   effective: v.record(v.string(), v.unknown()),
   warnings: v.array(warningSchema),
   content_key: v.nullable(v.string()),
-  cache: v.object({ status: v.string() }),
+  cache: jobSchema.entries.cache,
   device: v.object({
     ...assessmentSchema.entries,
     download_bytes: v.nullable(v.number()),

@@ -8,7 +8,7 @@ import { GenerationError } from '../../shared/errors.ts'
 import { parseBody, videoRequestEntries } from '../../shared/request.ts'
 import { base64url, sha256, utf8 } from '../bytes.ts'
 import { type Context, parameter, type Route } from '../context.ts'
-import { keepTensor, recallTensor, type Tensor, tensorOf, tensorResponse } from '../embeddings.ts'
+import { promptTensor, tensorResponse } from '../embeddings.ts'
 import { readJson } from '../json.ts'
 import { moderate } from '../moderation.ts'
 import { servicesOf } from '../services.ts'
@@ -56,36 +56,10 @@ async function embed(context: Context): Promise<Response> {
   if (provider?.embed === undefined) {
     throw new GenerationError('unsupported_capability', `model: ${model.id} gives no embeddings`, { pointer: '/model' })
   }
-  const { tenant } = context.get('principal')
-  const name = await sha256(
-    utf8(JSON.stringify([model.weights_sha256, model.revision, request.dtype, prompt, negative ?? null])),
-  )
-  const known = await recallTensor(env, tenant, name)
-  if (known !== undefined) return tensorResponse(known)
   const second = negative === undefined ? {} : { negative_prompt: negative }
   const asked = { model: model.id, prompt, ...second, dtype: request.dtype }
-  const tensor = await provider
-    .embed(asked, context.req.raw.signal)
-    .then(received)
-    .catch((error: unknown) => {
-      throw error instanceof GenerationError ? error : unanswered(error)
-    })
-  await keepTensor(env, tenant, name, tensor)
-  return tensorResponse(tensor)
-}
-
-async function received(answer: Response): Promise<Tensor> {
-  if (answer.status === 504) throw new GenerationError('upstream_timeout', 'embeddings: the node was not in time')
-  const tensor = answer.ok ? await tensorOf(answer) : undefined
-  if (tensor !== undefined) return tensor
-  throw new GenerationError('upstream_error', `embeddings: the node answers ${answer.status}`)
-}
-
-/** A node that is away or late is no failure of ours. */
-function unanswered(cause: unknown): GenerationError {
-  const late = cause instanceof Error && cause.name === 'TimeoutError'
-  if (late) return new GenerationError('upstream_timeout', 'embeddings: the node was not in time', { cause })
-  return new GenerationError('upstream_error', 'embeddings: the node does not answer', { cause })
+  const { tenant } = context.get('principal')
+  return tensorResponse(await promptTensor(env, tenant, model, provider.embed, asked, context.req.raw.signal))
 }
 
 export const catalogRoutes: readonly Route[] = [

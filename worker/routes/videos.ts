@@ -21,7 +21,9 @@ import { accountOf, viewerOf } from '../objects/contract.ts'
 import { dollars } from '../objects/generation-state.ts'
 import { servicesOf } from '../services.ts'
 import { macOf, verifyMac } from '../signed-url.ts'
-import { type Accepted, preferredWait, prepare, submit } from '../submit.ts'
+import { similarityOf } from '../similar.ts'
+import { type Accepted, likeness, preferredWait, prepare, submit } from '../submit.ts'
+import { withTimeLimit } from '../time-limit.ts'
 import { jobAnswer, jobPageSchema, quoteSchema } from './answers.ts'
 
 /** The one answer to every id that is unknown, foreign or malformed. */
@@ -158,15 +160,23 @@ async function remove(context: Context): Promise<Response> {
 
 async function quote(context: Context): Promise<Response> {
   const request = parseRequest(await readJson(context.req.raw))
-  const { effective, warnings, contentKey, route, maxCost, model } = await prepare(context, request, true)
-  // Without a seed nothing is fixed that a key could name.
-  const fixed = request.seed !== undefined
+  const prepared = await prepare(context, request, true)
+  const { effective, contentKey, route, maxCost, model } = prepared
+  const [{ start, warnings: more }, position] = await Promise.all([
+    likeness(context, request, prepared),
+    queueOf(context, prepared.provider),
+  ])
+  // Without a seed nothing is fixed that a key could name; what is similar has a key of its own.
+  const fixed = request.seed !== undefined && start === null
   const { device, cloud } = route
   return context.json({
     effective,
-    warnings,
+    warnings: [...prepared.warnings, ...more],
     content_key: fixed ? contentKey : null,
-    cache: { status: route.reason === 'exact_cache_hit' ? 'hit' : 'miss' },
+    cache:
+      start === null
+        ? { status: route.reason === 'exact_cache_hit' ? 'hit' : 'miss' }
+        : { status: 'similar', ...similarityOf(start) },
     device: {
       eligible: device.eligible,
       reasons: device.reasons,
@@ -178,13 +188,22 @@ async function quote(context: Context): Promise<Response> {
       eligible: cloud.eligible,
       reasons: cloud.reasons,
       eta_ms: cloud.etaMs,
-      queue_position: null,
+      queue_position: position,
       max_cost_usd: dollars(maxCost),
     },
     recommended: route.source,
     routing_reason: route.reason,
     expires_at: new Date(Date.now() + 60_000).toISOString(),
   })
+}
+
+/** A quote does not wait for a provider that is slow to say. */
+const queueMs = 1_000
+
+/** How many runs would wait before a new one; null where nobody says. */
+async function queueOf({ env }: Context, name: string): Promise<number | null> {
+  const queue = servicesOf(env).provider(name)?.queue
+  return queue === undefined ? null : withTimeLimit(queueMs, queue).catch(() => null)
 }
 
 const notExtendable = (why: string): GenerationError => new GenerationError('not_extendable', why)
