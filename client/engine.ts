@@ -28,6 +28,7 @@ import { stepTimer, trial } from './pace.ts'
 import { posterOf } from './poster.ts'
 import { eventQueue } from './queue.ts'
 import { makerOf } from './receipt.ts'
+import { isFull } from './shelf.ts'
 import { encodeWebp } from './webp.ts'
 
 /** A request and the seed to use where it names none; names are the wire's. */
@@ -263,7 +264,7 @@ async function* denoised(
     try {
       await house.checkpoints.save(key, checkpoint)
     } catch (error) {
-      if (!(error instanceof GenerationError) || error.code !== 'storage_full') throw error
+      if (!isFull(error)) throw error
       // A run that cannot be taken up again is still a run.
       keeping = false
       waiting.push({ type: 'warning', code: 'checkpoint_unkept', message: unkept })

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, chromium as browsers, type Page } from 'playwright'
-import { createServer, type ViteDevServer } from 'vite'
+import { createServer, type Plugin, type ViteDevServer } from 'vite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chromium, chromiumFlags } from '../test/browser-project.ts'
 import { root } from '../test/sources.ts'
@@ -15,6 +15,16 @@ let address: string
 let folder: string
 const said: string[] = []
 
+/** What the example imports as React tells of states that are set too late. */
+const watchedReact: Plugin = {
+  name: 'watched-react',
+  enforce: 'pre',
+  resolveId: (source, importer) =>
+    source === 'react' && importer?.endsWith('/examples/react.tsx')
+      ? join(root, 'test/examples/watched-react.ts')
+      : null,
+}
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'zoetrope-examples-'))
   server = await createServer({
@@ -22,7 +32,7 @@ beforeAll(async () => {
     root,
     cacheDir: join(folder, 'cache'),
     logLevel: 'error',
-    plugins: [zoetropeAssets({ more: toyAssets })],
+    plugins: [zoetropeAssets({ more: toyAssets }), watchedReact],
     resolve: { alias: { 'zoetrope/client': join(root, 'client/index.ts') } },
     // Found late they would reload the page in the middle of a test.
     optimizeDeps: {
@@ -52,8 +62,40 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function opened(path: string): Promise<Page> {
+interface Counts {
+  /** Runs that reached the engine. */
+  begun: number
+  /** Object URLs that were made and not freed. */
+  addresses: number
+  /** States set by a component that had gone (test/examples/watched-react.ts). */
+  late: number
+}
+
+const counted = (page: Page) => page.evaluate(() => (globalThis as unknown as { counts: Counts }).counts)
+
+/** In the page, before its own scripts; without a GPU, where a run in software takes long. */
+function watching(): void {
+  Reflect.deleteProperty(Navigator.prototype, 'gpu')
+  const counts: Counts = { begun: 0, addresses: 0, late: 0 }
+  Object.assign(globalThis, { counts })
+  const [make, free, post] = [URL.createObjectURL, URL.revokeObjectURL, Worker.prototype.postMessage]
+  URL.createObjectURL = (file) => {
+    counts.addresses += 1
+    return make.call(URL, file)
+  }
+  URL.revokeObjectURL = (address) => {
+    counts.addresses -= 1
+    free.call(URL, address)
+  }
+  Worker.prototype.postMessage = function (this: Worker, message: { kind?: string }, more?: object) {
+    if (message.kind === 'generate') counts.begun += 1
+    post.call(this, message, more)
+  }
+}
+
+async function opened(path: string, before: () => void = () => {}): Promise<Page> {
   const page = await (await browser.newContext()).newPage()
+  await page.addInitScript(before)
   page.setDefaultTimeout(120_000)
   // Browsers ask for one by themselves; an example has none.
   await page.route('**/favicon.ico', (route) => route.fulfill({ status: 204 }))
@@ -77,6 +119,27 @@ describe('an example in a page', { timeout: 240_000 }, () => {
 
   it('without code makes a video', async () => {
     await plays(await opened('examples/element.html'), 'an orange fox jumps in the snow')
+  })
+
+  it('of React, where strict mode does everything twice, makes one video, and leaves nothing when it goes', async () => {
+    const page = await opened('test/examples/strict.html', watching)
+    await plays(page, 'a red boat')
+    // Begun twice and undone once, before the first reached the engine.
+    expect(await counted(page)).toEqual({ begun: 1, addresses: 1, late: 0 })
+    await page.click('#another')
+    await plays(page, 'a pink cup')
+    expect(await counted(page)).toEqual({ begun: 2, addresses: 1, late: 0 })
+    await page.click('#away')
+    await expect.poll(() => counted(page)).toEqual({ begun: 2, addresses: 0, late: 0 })
+  })
+
+  it('of React that goes in the middle of a run is told nothing more', async () => {
+    const page = await opened('test/examples/strict.html', watching)
+    await page.waitForFunction(() => (globalThis as unknown as { counts: Counts }).counts.begun === 1)
+    await page.click('#away')
+    // As long as the whole run takes, and more.
+    await page.waitForTimeout(5000)
+    expect(await counted(page)).toEqual({ begun: 1, addresses: 0, late: 0 })
   })
 
   it('says nothing in the console', () => {

@@ -18,7 +18,7 @@ import { weightsHash } from './receipt.ts'
 import type { Runnable } from './runnable.ts'
 import { buildFor, capabilities, loadRuntime, type OrtModule } from './runtime.ts'
 import { runtimeVersion } from './runtime-files.ts'
-import { openShelf, readFile, type Shelf, writeFile } from './shelf.ts'
+import { isFull, memoryShelf, noteFile, openShelf, readFile, type Shelf } from './shelf.ts'
 import { createStore, type Store } from './store.ts'
 import { type TextShelf, textShelf } from './texts.ts'
 
@@ -78,7 +78,13 @@ export async function furnish(options: EngineOptions, onLoss: (loss: GenerationE
     options,
     store,
     notes,
-    library: modelLibrary({ base: options.modelsUrl, store, cards: notes, keys: options.manifestKeys, texts }),
+    library: modelLibrary({
+      base: options.modelsUrl,
+      store: spilling(store),
+      cards: notes,
+      keys: options.manifestKeys,
+      texts,
+    }),
     texts,
     paces: paceBook(notes, options.provider),
     checkpoints: checkpointStore(await openShelf('zoetrope-checkpoints')),
@@ -89,6 +95,22 @@ export async function furnish(options: EngineOptions, onLoss: (loss: GenerationE
       backend.lost.then(onLoss)
       return backend
     }),
+  }
+}
+
+/** Bytes of a file that a tab can hold beside the copy that the runtime takes. */
+const mostSpilt = 2 ** 28
+
+/** What finds no room on disk is held in memory, for as long as the engine lives; nothing of it is called ready. */
+function spilling(store: Store): Store {
+  const memory = createStore({ shelf: memoryShelf() })
+  return {
+    ...store,
+    read: (file, ...words) =>
+      store.read(file, ...words).catch((error: unknown) => {
+        if (!isFull(error) || file.bytes > mostSpilt) throw error
+        return memory.read(file, ...words)
+      }),
   }
 }
 
@@ -155,7 +177,7 @@ async function requireGolden({ notes, runtime }: House, model: Runnable, backend
   async function measured(): Promise<GoldenResult> {
     await using reference = await webBackend(await runtime(), 'wasm')
     const fresh = await goldenForward(await model.probe(), backend, reference)
-    await writeFile(notes, name, new TextEncoder().encode(JSON.stringify(fresh)))
+    await noteFile(notes, name, new TextEncoder().encode(JSON.stringify(fresh)))
     return fresh
   }
 }

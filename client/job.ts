@@ -32,13 +32,20 @@ export function followed(
   let news = Promise.withResolvers<void>()
   let latest: JobState | undefined
   let seq = 0
+  /** Object URLs of its outputs. */
+  const addresses = new Set<string>()
   const hear = (event: ClientEvent) => {
     if (event.type === 'status') latest = event.job
+    if (event.type === 'output' && event.output.url.startsWith('blob:')) addresses.add(event.output.url)
     // Numbered anew: a run that moves from the device to the cloud brings two sequences.
     log.push({ ...event, seq: ++seq })
     forgetOlder(log)
     news.resolve()
     news = Promise.withResolvers()
+  }
+  const free = () => {
+    for (const url of addresses) URL.revokeObjectURL(url)
+    addresses.clear()
   }
   const cancel = () => stop.abort(new GenerationError('aborted', 'the caller stopped it'))
   signal?.addEventListener('abort', cancel, { once: true })
@@ -82,7 +89,9 @@ export function followed(
     cancel,
     [Symbol.dispose]: () => {
       cancel()
-      for (const { url } of latest?.outputs ?? []) if (url.startsWith('blob:')) URL.revokeObjectURL(url)
+      free()
+      // One may still come while the run stops.
+      finished.then(free, free)
     },
   }
 }

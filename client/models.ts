@@ -18,7 +18,7 @@ import { type ChunkedFile, readWeightsManifest, type WeightsManifest } from '../
 import { sha256 } from './hash.ts'
 import { fittedHere } from './imported.ts'
 import { importedModel, ownModel, type Runnable } from './runnable.ts'
-import { readFile, type Shelf, writeFile } from './shelf.ts'
+import { noteFile, readFile, type Shelf } from './shelf.ts'
 import type { Store, WantedFile } from './store.ts'
 import type { TextShelf } from './texts.ts'
 
@@ -196,7 +196,7 @@ async function requireNewest(shelf: Shelf, { version }: WeightsManifest): Promis
       `weights manifest: got version ${version}, allowed is ${known} or newer; the address serves an old release`,
     )
   }
-  if (version > known) await writeFile(shelf, versionName, new TextEncoder().encode(String(version)))
+  if (version > known) await noteFile(shelf, versionName, new TextEncoder().encode(String(version)))
 }
 
 /** A card's file with its chunks. @throws GenerationError weights_integrity where a signed manifest does not list it. */
@@ -239,7 +239,7 @@ async function remembered(
   if (response instanceof Response && response.ok) {
     const bytes = new Uint8Array(await response.arrayBuffer())
     const read = await checked(bytes, url)
-    await writeFile(shelf, name, bytes)
+    await noteFile(shelf, name, bytes)
     return read
   }
   const kept = await readFile(shelf, name)

@@ -13,7 +13,7 @@ import type { ModelCard } from '../shared/manifest.ts'
 import type { ExecutionProvider } from './backend.ts'
 import type { Seated } from './house.ts'
 import { weightsHash } from './receipt.ts'
-import { readFile, type Shelf, writeFile } from './shelf.ts'
+import { noteFile, readFile, type Shelf } from './shelf.ts'
 
 export interface PaceBook {
   /** Milliseconds of a step of the model's standard clip; undefined where none was run. */
@@ -33,7 +33,7 @@ export function paceBook(notes: Shelf, provider: ExecutionProvider): PaceBook {
     note: async (card, clip, milliseconds) => {
       const text = (milliseconds * shareOf(card, clip)).toPrecision(6)
       // An estimate is worth nothing that would fail a run, such as room in a full storage.
-      await writeFile(notes, await nameOf(card), new TextEncoder().encode(text)).catch(() => {})
+      await noteFile(notes, await nameOf(card), new TextEncoder().encode(text)).catch(() => {})
     },
   }
 }

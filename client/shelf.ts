@@ -115,13 +115,25 @@ export async function readFile(shelf: Shelf, name: string): Promise<Uint8Array<A
   return drawer.read(0, drawer.size())
 }
 
-/** Replaces a small file. @throws GenerationError storage_full. */
+/** Replaces a small file. @throws GenerationError storage_full, and the file is as it was. */
 export async function writeFile(shelf: Shelf, name: string, bytes: Uint8Array): Promise<void> {
   using drawer = await shelf.open(name)
-  drawer.truncate(0)
   drawer.write(bytes, 0)
+  // Not before: what finds no room must not cost what was there.
+  drawer.truncate(bytes.length)
   drawer.flush()
 }
+
+/** Replaces a small file where there is room; what can be found out again is worth no failure. */
+export async function noteFile(shelf: Shelf, name: string, bytes: Uint8Array): Promise<void> {
+  try {
+    await writeFile(shelf, name, bytes)
+  } catch (error) {
+    if (!isFull(error)) throw error
+  }
+}
+
+export const isFull = (error: unknown): boolean => error instanceof GenerationError && error.code === 'storage_full'
 
 function guarded<T>(name: string, write: () => T): T {
   try {

@@ -14,7 +14,7 @@ import type { ChunkedFile } from '../shared/weights-manifest.ts'
 import { sha256 } from './hash.ts'
 import { emptyJournal, evictions, type Journal, rangeHeaders, readJournal, startOf, writeJournal } from './journal.ts'
 import { pause } from './pause.ts'
-import { type Drawer, readFile, type Shelf, writeFile } from './shelf.ts'
+import { type Drawer, isFull, noteFile, readFile, type Shelf, writeFile } from './shelf.ts'
 
 export interface StoreOptions {
   readonly shelf: Shelf
@@ -112,7 +112,9 @@ async function whole(drawer: Drawer, file: WantedFile): Promise<Uint8Array | und
 }
 
 async function ready(context: Context, file: WantedFile, journal: Journal, bytes: Uint8Array): Promise<Uint8Array> {
-  await note(context, file.sha256, { ...journal, received: file.bytes, state: 'ready', usedAt: context.now() })
+  const whole: Journal = { ...journal, received: file.bytes, state: 'ready', usedAt: context.now() }
+  // The bytes are right; where there is no room to say so the next visit hashes them anew.
+  await noteFile(context.shelf, file.sha256 + journalEnding, writeJournal(whole))
   return bytes
 }
 
@@ -275,7 +277,7 @@ async function writeWithin(context: Context, drawer: Drawer, bytes: Uint8Array, 
   try {
     drawer.write(bytes, offset)
   } catch (cause) {
-    if (!(cause instanceof GenerationError) || !(await makeRoom(context, bytes.length))) throw cause
+    if (!isFull(cause) || !(await makeRoom(context, bytes.length))) throw cause
     drawer.write(bytes, offset)
   }
 }

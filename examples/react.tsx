@@ -25,20 +25,24 @@ export function PromptVideo({ prompt, seed }: PromptVideoProps) {
 
   useEffect(() => {
     const stop = new AbortController()
-    setState(fresh)
+    const show = (next: State) => {
+      // What was asked for before must not be shown in the place of what is asked for now.
+      if (!stop.signal.aborted) setState(next)
+    }
+    show(fresh)
     const run = async () => {
       const request = seed === undefined ? { prompt } : { prompt, seed }
       using job = await zoetrope.videos.create(request, { signal: stop.signal })
       for await (const event of job.events())
-        if (event.type === 'progress') setState({ kind: 'working', done: event.value })
+        if (event.type === 'progress') show({ kind: 'working', done: event.value })
       const [output] = (await job.result()).outputs
-      if (output !== undefined) setState({ kind: 'ready', url: output.url })
+      if (output !== undefined) show({ kind: 'ready', url: output.url })
       // Disposing the job frees the video's address, so it waits until the component goes or asks for another.
       if (!stop.signal.aborted) await new Promise((resolve) => stop.signal.addEventListener('abort', resolve))
     }
     run().catch((error: unknown) => {
       if (error instanceof GenerationError && error.code === 'aborted') return
-      setState({ kind: 'failed', problem: error instanceof Error ? error.message : String(error) })
+      show({ kind: 'failed', problem: error instanceof Error ? error.message : String(error) })
     })
     return () => stop.abort()
   }, [prompt, seed])

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { cp, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { loadCard, loadModel, weightsFolder } from '../models/node/models.ts'
 import { root } from './sources.ts'
@@ -108,6 +109,50 @@ describe('zoetrope generate', () => {
       expect(await readdir(place)).toEqual([])
     })
   }
+
+  it('begins with a picture of any size, names it by its hash, and refuses what is none', async () => {
+    const place = await folder()
+    const picture = join(place, 'picture.png')
+    const shade = { r: 200, g: 30, b: 60 }
+    await sharp({ create: { width: 90, height: 70, channels: 3, background: shade } })
+      .png()
+      .toFile(picture)
+    const make = async (file: string, ...more: string[]) => {
+      const words = [
+        'generate',
+        'a red ball',
+        '--seed',
+        '7',
+        '--frames',
+        '5',
+        '-o',
+        join(place, file),
+        '--json',
+        ...more,
+      ]
+      const { code, out, error } = await zoetrope(...words)
+      expect([code, error]).toEqual([0, ''])
+      const { data } = await sharp(join(place, file), { pages: 1 })
+        .removeAlpha()
+        .raw()
+        .toBuffer({ resolveWithObject: true })
+      const mean = (channel: number) => data.filter((_, at) => at % 3 === channel).reduce((sum, each) => sum + each, 0)
+      return {
+        effective: JSON.parse(out).receipt.effective,
+        away: [shade.r, shade.g, shade.b].map((each, channel) => Math.abs(each - (3 * mean(channel)) / data.length)),
+      }
+    }
+    const [given, free] = [await make('given.webp', '--first-frame', picture), await make('free.webp')]
+    expect(Math.max(...given.away)).toBeLessThan(20)
+    expect(Math.max(...free.away)).toBeGreaterThan(40)
+    expect(given.effective.frame_images).toEqual([
+      { image: expect.stringMatching(/^[0-9a-f]{64}$/), frame_type: 'first_frame' },
+    ])
+    expect(free.effective.frame_images).toBeUndefined()
+    const { code, error } = await zoetrope('generate', 'a fox', '--first-frame', join(root, 'package.json'))
+    expect(code).toBeGreaterThan(0)
+    expect(error).toMatch(/^zoetrope: first-frame: got .*package\.json, which is no picture that can be read/)
+  })
 
   it('says the same as JSON when asked to', async () => {
     const { out } = await zoetrope('generate', '', '--json')

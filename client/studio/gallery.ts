@@ -1,5 +1,7 @@
 /**
  * What was made here, kept in this browser: file, frames, request and receipt of each clip, newest first.
+ *
+ * Shows what other tabs make, and no more what they delete, as they do.
  */
 
 import type { Receipt } from '../../shared/receipt.ts'
@@ -35,38 +37,52 @@ const most = 200
 /** Fills the page's gallery; `open` is called with the clip that was chosen. */
 export async function createGallery(storage: Storage, open: (kept: Kept) => void): Promise<Gallery> {
   const list = byId('gallery', HTMLUListElement)
-  const all = await storage.all<Kept>('clips')
+  const all: Kept[] = []
+  const items = new Map<string, HTMLLIElement>()
   const none = byId('none', HTMLElement)
   if (!storage.durable) none.textContent = 'This browser keeps nothing here: download what you want to have.'
   const refresh = () => {
     none.hidden = storage.durable && list.childElementCount > 0
   }
-  const remove = async (id: string, item: HTMLLIElement) => {
-    await storage.remove('clips', id)
-    const at = all.findIndex((each) => each.id === id)
+  const hide = (id: string) => {
+    const [at, item] = [all.findIndex((each) => each.id === id), items.get(id)]
     if (at >= 0) all.splice(at, 1)
+    if (item === undefined) return
     const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector('button')
+    const focused = item.contains(document.activeElement)
     item.remove()
+    items.delete(id)
     refresh()
     // The focus must not fall out of the list.
-    ;(next ?? byId('prompt', HTMLTextAreaElement)).focus()
+    if (focused) (next ?? byId('prompt', HTMLTextAreaElement)).focus()
+  }
+  const remove = async (id: string) => {
+    await storage.remove('clips', id)
+    hide(id)
   }
   const show = (kept: Kept) => {
     const item = cardOf(
       kept,
       () => open(kept),
-      () => void remove(kept.id, item),
+      () => void remove(kept.id),
     )
+    all.push(kept)
+    items.set(kept.id, item)
     list.prepend(item)
+    refresh()
   }
-  for (const kept of all.sort((a, b) => a.madeAt - b.madeAt)) show(kept)
+  storage.onOthers('clips', (id, record) => {
+    if (record === undefined) hide(id)
+    else if (!items.has(id)) show(record as Kept)
+  })
+  // Another tab's may have come while these were read.
+  for (const kept of (await storage.all<Kept>('clips')).sort((a, b) => a.madeAt - b.madeAt))
+    if (!items.has(kept.id)) show(kept)
   refresh()
   return {
     add: async (kept) => {
       show(kept)
-      refresh()
-      for (const old of all.splice(0, Math.max(0, all.length + 1 - most))) await storage.remove('clips', old.id)
-      all.push(kept)
+      for (const old of all.slice(0, Math.max(0, all.length - most))) await remove(old.id)
       await storage.put('clips', kept)
     },
     find: (id) => all.find((each) => each.id === id),

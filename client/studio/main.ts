@@ -2,7 +2,8 @@
  * The studio: a page where a prompt becomes a video, on the visitor's device or at the service.
  *
  * Wires the form to the SDK and the SDK's events to the stage. State is small: the run in progress, the clip shown. A
- * run on the device that a reload cut is taken up from its checkpoint; one at the service is the outbox's business.
+ * run on the device that was cut, here by a reload or in a tab that is gone, is taken up from its checkpoint; one at the
+ * service is the outbox's business.
  */
 
 import { unknownWords } from '../../models/text/tokenizer.ts'
@@ -14,7 +15,7 @@ import { byId, create } from './elements.ts'
 import { extendable, extensionOf, joined, lastFrameOf } from './extension.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
 import { allowOwnScripts, keepRuntime, registerOffline } from './offline.ts'
-import { abandonedRun, keepRun } from './pending.ts'
+import { type Abandoned, abandonedRun, keepRun, onLetGo } from './pending.ts'
 import { createPlaces, mayWait } from './places.ts'
 import { createPost, type Post } from './post.ts'
 import { progressIn } from './progress.ts'
@@ -57,6 +58,9 @@ let job: Job | undefined
 let shown: Kept | undefined
 let gallery: Gallery | undefined
 let post: Post | undefined
+/** What was cut and waits until this page is free. */
+let left: Abandoned | undefined
+let takingUp: Promise<void> = Promise.resolve()
 
 /** A credential is the consent to use the cloud, so without one the client knows no service. */
 function clientNow(): Client {
@@ -176,7 +180,29 @@ async function run(request: VideoRequest, purpose: Purpose = {}): Promise<void> 
     job = undefined
     dismissRetired()
     working(false)
+    void takeUp()
   }
+}
+
+const free = () => job === undefined && !make.disabled && gallery !== undefined
+
+/** Goes on with what was cut, one after another, while this page has nothing else to do. */
+function takeUp(): Promise<void> {
+  takingUp = takingUp.then(async () => {
+    if (!free()) return
+    left ??= await abandonedRun(notes)
+    if (left === undefined || !free()) return
+    const { request, after, forget } = left
+    left = undefined
+    forget()
+    const clip = after === undefined ? undefined : gallery?.find(after)
+    // Without the clip that it extends it is nothing to go on with.
+    if (after !== undefined && clip === undefined) return
+    prompt.value = request.prompt ?? ''
+    heed()
+    await run(request, clip === undefined ? {} : { after: clip })
+  })
+  return takingUp
 }
 
 /** Starts a request where the router sends it; undefined where it went to the outbox and waits there. */
@@ -332,8 +358,8 @@ for (const kind of ['online', 'offline'])
   })
 
 async function start(): Promise<void> {
-  // Read before anything can be begun: a run that begins below leaves its own note.
-  const abandoned = await abandonedRun(notes)
+  // Before anything else: another tab takes it up where this one does not.
+  left = await abandonedRun(notes)
   prompt.value = examples[Math.floor(Math.random() * examples.length)] ?? promptOf({})
   heed()
   await describeDevice()
@@ -358,14 +384,8 @@ async function start(): Promise<void> {
   // A clip may be there already; what can be done with it depends on the models.
   if (shown !== undefined) offerRivals(shown)
   void places.refresh()
-  if (abandoned !== undefined && !make.disabled) {
-    const { request, after } = abandoned
-    const clip = after === undefined ? undefined : gallery.find(after)
-    prompt.value = request.prompt ?? ''
-    heed()
-    // Without the clip that it extends it is nothing to go on with.
-    if (after === undefined || clip !== undefined) return run(request, clip === undefined ? {} : { after: clip })
-  }
+  onLetGo(notes, () => void takeUp())
+  await takeUp()
   await readyModel()
 }
 

@@ -2,7 +2,8 @@
  * Runs on this device that were begun and not ended, so that a reload or the death of a tab costs a step and no clip.
  *
  * Each is held by the tab that runs it, through a lock that dies with the tab: what several tabs make is kept apart, and
- * only what nobody holds any more is taken up by another. Knows no engine; its checkpoints are by request and seed.
+ * only what nobody holds any more is taken up, by a page that is opened or by one that is left. Knows no engine; its
+ * checkpoints are by request and seed.
  */
 
 import type { VideoRequest } from '../events.ts'
@@ -15,9 +16,16 @@ export interface Begun {
   readonly after?: string
 }
 
+/** A run that was left behind. It stays noted, and held by this tab, until it is forgotten. */
+export interface Abandoned extends Begun {
+  readonly forget: () => void
+}
+
 const prefix = 'zoetrope-run-'
 /** Milliseconds that a tab which is being reloaded may take to let go. */
 const dying = 500
+/** Milliseconds in which a tab that is being reloaded takes its own run up, before another does. */
+const grace = 3000
 
 /** Notes a run until the answer is called. */
 export async function keepRun(notes: Notes, begun: Begun): Promise<() => void> {
@@ -30,18 +38,36 @@ export async function keepRun(notes: Notes, begun: Begun): Promise<() => void> {
   }
 }
 
-/** A run that nobody holds any more; it is told once and forgotten. */
-export async function abandonedRun(notes: Notes): Promise<Begun | undefined> {
-  for (const name of notes.names().filter((each) => each.startsWith(prefix))) {
+/** A run that nobody holds any more; from now on this tab does. */
+export async function abandonedRun(notes: Notes): Promise<Abandoned | undefined> {
+  for (const name of noted(notes)) {
     const release = await held(name, AbortSignal.timeout(dying))
     if (release === undefined) continue
     const begun = begunIn(notes.get(name))
-    notes.remove(name)
-    release()
-    if (begun !== undefined) return begun
+    const forget = () => {
+      notes.remove(name)
+      release()
+    }
+    if (begun !== undefined) return { ...begun, forget }
+    forget()
   }
   return undefined
 }
+
+/** Calls whenever a run of another tab has been let go: it may have ended, or its tab may have. */
+export function onLetGo(notes: Notes, call: () => void): void {
+  const watch = async (name: string) => {
+    const release = await held(name)
+    release?.()
+    setTimeout(call, grace)
+  }
+  for (const name of noted(notes)) void watch(name)
+  notes.onOthers((name) => {
+    if (name.startsWith(prefix) && notes.get(name) !== undefined) void watch(name)
+  })
+}
+
+const noted = (notes: Notes): string[] => notes.names().filter((each) => each.startsWith(prefix))
 
 function begunIn(text: string | undefined): Begun | undefined {
   try {

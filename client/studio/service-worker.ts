@@ -70,11 +70,12 @@ async function page(request: Request): Promise<Response> {
 
 /** A file that never changes: from the cache, else fetched and kept. */
 async function kept(request: Request, name: string): Promise<Response> {
-  const cache = await caches.open(name)
-  const found = await cache.match(request, { ignoreSearch: true })
+  const cache = await caches.open(name).catch(() => undefined)
+  const found = await cache?.match(request, { ignoreSearch: true })
   if (found !== undefined) return isolated(found)
   const response = await fetch(request)
-  if (response.ok) await cache.put(request, response.clone())
+  // A full storage costs the next visit without a network, not this one.
+  if (response.ok) await cache?.put(request, response.clone()).catch(() => {})
   return isolated(response)
 }
 

@@ -30,6 +30,14 @@ export interface Storage {
   /** Adds a record or replaces the one of the same key. @throws GenerationError storage_full. */
   readonly put: (store: StoreName, record: object) => Promise<void>
   readonly remove: (store: StoreName, key: string) => Promise<void>
+  /** Told of every record that another tab has put or removed; of one that is gone, without it. */
+  readonly onOthers: (store: StoreName, listener: (key: string, record: unknown) => void) => void
+}
+
+/** What tabs tell each other. */
+interface Change {
+  readonly store: StoreName
+  readonly key: string
 }
 
 export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
@@ -49,6 +57,8 @@ async function openDatabase(name: string): Promise<Storage> {
   }
   const database = await done(request)
   const writing = (store: StoreName) => database.transaction(store, 'readwrite').objectStore(store)
+  const line = new BroadcastChannel(name)
+  const tell = (change: Change) => line.postMessage(change)
   return {
     durable: true,
     all: (store) => done(database.transaction(store).objectStore(store).getAll()),
@@ -56,18 +66,31 @@ async function openDatabase(name: string): Promise<Storage> {
       const transaction = database.transaction(store, 'readwrite')
       transaction.objectStore(store).put(record)
       await written(transaction)
+      tell({ store, key: keyOf(store, record) })
     },
-    remove: async (store, key) => void (await done(writing(store).delete(key))),
+    remove: async (store, key) => {
+      await done(writing(store).delete(key))
+      tell({ store, key })
+    },
+    onOthers: (store, listener) => {
+      line.addEventListener('message', async ({ data }: MessageEvent<Change>) => {
+        if (data.store !== store) return
+        listener(data.key, await done(database.transaction(store).objectStore(store).get(data.key)))
+      })
+    },
   }
 }
+
+const keyOf = (store: StoreName, record: object): string => String(record[stores[store] as keyof typeof record])
 
 function memoryStorage(): Storage {
   const kept = { clips: new Map(), letters: new Map(), jobs: new Map() } as Record<StoreName, Map<string, object>>
   return {
     durable: false,
     all: async <T>(store: StoreName) => [...kept[store].values()] as T[],
-    put: async (store, record) => void kept[store].set(String(record[stores[store] as keyof typeof record]), record),
+    put: async (store, record) => void kept[store].set(keyOf(store, record), record),
     remove: async (store, key) => void kept[store].delete(key),
+    onOthers: () => {},
   }
 }
 
@@ -77,6 +100,8 @@ export interface Notes {
   readonly get: (name: string) => string | undefined
   readonly set: (name: string, text: string) => void
   readonly remove: (name: string) => void
+  /** Told the name of every note that another tab has written or removed. */
+  readonly onOthers: (listener: (name: string) => void) => void
 }
 
 /** Notes that outlive the page where the browser lets them. */
@@ -89,8 +114,15 @@ export function openNotes(): Notes {
     return {
       names: () => Object.keys(kept),
       get: (name) => kept.getItem(name) ?? undefined,
-      set: (name, text) => kept.setItem(name, text),
+      set: (name, text) => {
+        try {
+          kept.setItem(name, text)
+        } catch {
+          // Full. No note is worth the run that it would fail.
+        }
+      },
       remove: (name) => kept.removeItem(name),
+      onOthers: (listener) => addEventListener('storage', ({ key }) => key !== null && listener(key)),
     }
   } catch {
     const kept = new Map<string, string>()
@@ -99,6 +131,7 @@ export function openNotes(): Notes {
       get: (name) => kept.get(name),
       set: (name, text) => void kept.set(name, text),
       remove: (name) => void kept.delete(name),
+      onOthers: () => {},
     }
   }
 }

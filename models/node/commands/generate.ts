@@ -8,13 +8,15 @@ import { GenerationError } from '../../../shared/errors.ts'
 import { type EffectiveRequest, effectiveRequest } from '../../../shared/generation.ts'
 import { receiptOf } from '../../../shared/receipt.ts'
 import type { Backend } from '../../pipeline/backend.ts'
-import { type Runner, runner } from '../../pipeline/generate.ts'
+import { pictureAt } from '../../pipeline/first-frame.ts'
+import { runner, type SplitRunner } from '../../pipeline/generate.ts'
 import type { Model } from '../../pipeline/model.ts'
 import { normalise } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { knownModel } from '../known-model.ts'
 import { defaultModel } from '../models.ts'
+import { readPictureFile } from '../picture-file.ts'
 import { makerOf } from '../receipts.ts'
 import { encodeVideo, extensionOf, type PixelVideo, requireWritable, writeVideo } from '../video-file.ts'
 
@@ -35,6 +37,7 @@ export const generateCommand: Command = {
     steps: { kind: 'number', value: 'N', help: 'denoising steps' },
     guidance: { kind: 'number', value: 'G', help: 'guidance scale, 1 is off' },
     negative: { kind: 'text', value: 'TEXT', help: 'what to keep away from' },
+    'first-frame': { kind: 'text', value: 'FILE', help: 'a picture that the video begins with, of any size' },
   },
   run: generate,
 }
@@ -45,12 +48,16 @@ async function generate(given: Arguments, { signal, say, show, emit }: Surroundi
   const chosen = await knownModel(given.text('model') ?? defaultModel)
   const { card } = chosen
   const seed = given.number('seed') ?? randomInt(0, 2 ** 32)
-  const request = effectiveRequest(requestOf(given, seed), card, seed)
+  const asked = effectiveRequest(requestOf(given, seed), card, seed)
+  const picture = await fittedPicture(given.text('first-frame'), asked)
+  const request = picture === undefined ? asked : { ...asked, frame_images: picture.frame_images }
   const path = resolve(given.text('output') ?? fileName(request))
   const extension = extensionOf(path)
   await requireWritable(path)
   await using running = await chosen.open(backend)
-  const video = await joined(running, request, signal, (line) => (line.startsWith('warning') ? say(line) : show(line)))
+  const first = picture && (await encoded(running, picture.pixels, request))
+  const told = (line: string) => (line.startsWith('warning') ? say(line) : show(line))
+  const video = await joined(running, request, first, signal, told)
   const bytes = await encodeVideo(video, extension)
   signal.throwIfAborted()
   await writeVideo(path, bytes)
@@ -84,6 +91,23 @@ function requestOf(given: Arguments, seed: number): unknown {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }
 
+/** A picture as the request takes it, named by its hash. */
+async function fittedPicture(path: string | undefined, { height, width }: EffectiveRequest) {
+  if (path === undefined) return undefined
+  const pixels = pictureAt(await readPictureFile(path), height, width)
+  const image = createHash('sha256').update(pixels).digest('hex')
+  return { pixels, frame_images: [{ image, frame_type: 'first_frame' as const }] }
+}
+
+/** @throws GenerationError unsupported_capability for a model that begins with none. */
+async function encoded({ encode }: SplitRunner, pixels: Uint8Array, { model, height, width }: EffectiveRequest) {
+  if (encode !== undefined) return encode(pixels, height, width)
+  throw new GenerationError(
+    'unsupported_capability',
+    `first-frame: got a picture, ${model} begins with none; name another model or leave it out`,
+  )
+}
+
 /** Runs one request on a model and joins its frames. */
 export async function collect(
   model: Model,
@@ -93,18 +117,19 @@ export async function collect(
   show: (line: string) => void,
 ): Promise<PixelVideo> {
   await using running = runner(model, backend)
-  return joined(running, request, signal, show)
+  return joined(running, request, undefined, signal, show)
 }
 
 async function joined(
-  running: Pick<Runner, 'generate'>,
+  running: SplitRunner,
   request: EffectiveRequest,
+  first: Float32Array | undefined,
   signal: AbortSignal,
   show: (line: string) => void,
 ): Promise<PixelVideo> {
   const { num_frames: frames, height, width, fps } = request
   const pixels = new Uint8Array(frames * height * width * 3)
-  for await (const event of running.generate(request, signal)) {
+  for await (const event of whole(running, request, first, signal)) {
     if (event.type === 'part') pixels.set(event.part.pixels, event.part.first * height * width * 3)
     if (event.type === 'warning') show(`warning: ${event.message}`)
     if (event.type === 'progress')
@@ -113,6 +138,16 @@ async function joined(
       )
   }
   return { frames, height, width, fps, pixels }
+}
+
+async function* whole(
+  running: SplitRunner,
+  request: EffectiveRequest,
+  given: Float32Array | undefined,
+  signal: AbortSignal,
+) {
+  const latents = yield* running.denoise(request, signal, given === undefined ? {} : { given })
+  yield* running.decode(request, latents, signal)
 }
 
 /** The first words of the prompt and the seed: `a-blue-bird-flies-left-7.mp4`. */

@@ -1,0 +1,104 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Page } from 'playwright'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeVideo, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
+
+/**
+ * Put before the engine's own script. Every step that ran is told; the first thread of all stands still after its fifth,
+ * for as long as its tab lives.
+ */
+const gate = `
+const steps = new BroadcastChannel('steps')
+const post = globalThis.postMessage.bind(globalThis)
+let first = false
+navigator.locks.request('first', { ifAvailable: true }, (lock) => {
+  first = lock !== null
+  return first ? new Promise(() => {}) : undefined
+})
+globalThis.postMessage = (message) => {
+  post(message)
+  // A preview is made by a step that ran; steps that a checkpoint answers make none.
+  if (message.event?.type !== 'preview') return
+  steps.postMessage(message.event.step)
+  if (first && message.event.step === 5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+}
+`
+
+let site: StudioSite
+
+beforeAll(async () => {
+  site = await studioSite()
+  await withoutGpu(site.context)
+  const assets = join(site.folder, 'assets')
+  const [thread] = (await readdir(assets)).filter((name) => /^thread-.*\.js$/.test(name))
+  const file = join(assets, thread as string)
+  await writeFile(file, gate + (await readFile(file, 'utf8')))
+})
+afterAll(() => site?.[Symbol.asyncDispose]())
+
+async function opened(): Promise<Page> {
+  const page = await site.open()
+  await page.goto(site.url)
+  await page.waitForSelector('#place[data-state="ready"]')
+  await page.waitForSelector('#make:enabled')
+  return page
+}
+
+/** Notes in a page the steps of all tabs, in the order in which they ran. */
+const listen = (page: Page) =>
+  page.evaluate(() => {
+    const [line, ran] = [new BroadcastChannel('steps'), [] as number[]]
+    line.onmessage = ({ data }) => ran.push(data)
+    Object.assign(globalThis, { line, ran })
+  })
+const ranIn = (page: Page) => page.evaluate(() => [...(globalThis as unknown as { ran: number[] }).ran])
+
+describe('a tab that is closed in the middle of a run', () => {
+  it('leaves it to a page that is open: that one goes on from the last step and keeps the clip', async () => {
+    const gone = await opened()
+    const left = await opened()
+    await listen(left)
+    await gone.bringToFront()
+    await gone.click('summary:has-text("Settings")')
+    await gone.selectOption('#steps', '16')
+    await gone.fill('#prompt', 'a red boat')
+    await gone.press('#prompt', 'Control+Enter')
+    await expect.poll(() => ranIn(left), { timeout: 60_000 }).toEqual([1, 2, 3, 4, 5])
+    await gone.close()
+    await left.bringToFront()
+    await left.waitForSelector('.card')
+    expect(await left.getAttribute('#canvas', 'aria-label')).toBe('Video: a red boat')
+    expect(await left.isVisible('#problem')).toBe(false)
+    expect(await ranIn(left)).toEqual(Array.from({ length: 16 }, (_, index) => index + 1))
+    const noted = () => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-'))
+    await expect.poll(() => left.evaluate(noted)).toEqual([])
+    await left.close()
+  })
+})
+
+describe('the gallery of one tab', () => {
+  it('shows what another has made, plays and deletes it, and both are without it', async () => {
+    const [one, two] = [await opened(), await opened()]
+    const cards = (page: Page) => page.locator('.card .open span').allTextContents()
+    const before = await cards(two)
+    await one.bringToFront()
+    await makeVideo(one, 'a pink cup')
+    await expect.poll(() => cards(two)).toEqual(['a pink cup', ...before])
+    await two.bringToFront()
+    await two.click('.card .open >> nth=0')
+    expect(await two.getAttribute('#canvas', 'aria-label')).toBe('Video: a pink cup')
+    await two.click('.card .remove >> nth=0')
+    await expect.poll(() => cards(one)).toEqual(before)
+    expect(await cards(two)).toEqual(before)
+    await one.reload()
+    await one.waitForSelector('#make:enabled')
+    expect(await cards(one)).toEqual(before)
+  })
+})
+
+describe('all of this', () => {
+  it('broke neither the policy nor anything else', () => {
+    expect(site.said).toEqual([])
+  })
+})
