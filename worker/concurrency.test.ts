@@ -16,7 +16,7 @@ const begun = ({ executions }: FakeProvider, ...jobs: readonly Job[]): number =>
 const crowd = <Value>(count: number, make: (index: number) => Promise<Value>): Promise<Value[]> =>
   Promise.all(Array.from({ length: count }, (_, index) => make(index)))
 
-describe('a crowd', () => {
+describe('a crowd', { timeout: 240_000 }, () => {
   it('of 1,000 equal requests is one execution, one debit, one job', async () => {
     const { replicate } = fakeUpstream()
     const caller = await newTenant('10')
