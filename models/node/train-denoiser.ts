@@ -42,6 +42,8 @@ export interface DenoiserRun {
   readonly focus: number
   /** Above one, more of the samples are noisy: t becomes s·t / (1 + (s − 1)·t). */
   readonly shift: number
+  /** Share of clips whose camera moves; as the set has them where undefined. */
+  readonly moving: number | undefined
   readonly emaDecay: number
   /** Share of the run over which the rate falls at the end. */
   readonly decay: number
@@ -87,14 +89,18 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
 }
 
 function feedsOf(
-  { set: clips, pictures, seed, config, prediction, weighting, focus, shift }: DenoiserRun,
+  { set: clips, pictures, seed, config, prediction, weighting, focus, shift, moving }: DenoiserRun,
   parts: readonly DenoiserPart[],
   step: number,
 ): Feeds {
   const each = parts.map(({ name, batch, frames, tokens }, index) => {
     const set = frames === 1 ? pictures : clips
     if (set === undefined) throw new TypeError('denoiser: a stage learns from pictures, and there are none')
-    const drawn = draw({ set, name, batch, frames, tokens, seed: seed + index, step, dropout: 0.1, given: 0.1 })
+    const share = frames === 1 ? undefined : moving
+    const drawn = draw({
+      ...{ set, name, batch, frames, tokens, step },
+      ...{ seed: seed + index, dropout: 0.1, given: 0.1, moving: share },
+    })
     return denoisingFeeds(drawn, {
       schedule: cosine(),
       prediction,

@@ -48,6 +48,11 @@ export const trainCommand: Command = {
     prediction: { kind: 'text', value: 'NAME', help: `denoiser: what it says, ${predictions.join(', ')} (sample)` },
     weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (clamped)` },
     focus: { kind: 'number', value: 'F', help: 'denoiser: how much more the puppet’s cells count (4)' },
+    moving: {
+      kind: 'number',
+      value: 'P',
+      help: 'denoiser: share of clips whose camera moves (as in the world, a half)',
+    },
     shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (3)' },
     seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
     plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
@@ -158,6 +163,9 @@ function learningOf(given: Arguments) {
   const ema = given.number('ema') ?? 0.999
   if (!(ema >= 0 && ema < 1))
     throw new GenerationError('invalid_parameter', `--ema: got ${ema}, allowed are 0 to below 1`)
+  const moving = given.number('moving')
+  if (moving !== undefined && !(moving >= 0 && moving <= 1))
+    throw new GenerationError('invalid_parameter', `--moving: got ${moving}, allowed are 0 to 1`)
   return {
     learningRate: given.number('rate') ?? 0.002,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
@@ -165,6 +173,7 @@ function learningOf(given: Arguments) {
     weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
     focus: given.number('focus') ?? 4,
     shift: given.number('shift') ?? 3,
+    moving,
     emaDecay: ema,
     decay: given.number('decay') ?? 0.3,
   }
