@@ -54,16 +54,22 @@ export async function abandonedRun(notes: Notes): Promise<Abandoned | undefined>
   return undefined
 }
 
-/** Calls whenever a run of another tab has been let go: it may have ended, or its tab may have. */
+/**
+ * Calls when a run of another tab has been let go: it may have ended, or its tab may have. While it stays noted and free
+ * it is told again, since a page that is at work, or slow, takes nothing up.
+ */
 export function onLetGo(notes: Notes, call: () => void): void {
   const watch = async (name: string) => {
-    const release = await held(name)
-    release?.()
-    setTimeout(call, grace)
+    while (notes.get(name) !== undefined) {
+      const release = await held(name)
+      release?.()
+      await new Promise((resolve) => setTimeout(resolve, grace))
+      if (notes.get(name) !== undefined) call()
+    }
   }
   for (const name of noted(notes)) void watch(name)
   notes.onOthers((name) => {
-    if (name.startsWith(prefix) && notes.get(name) !== undefined) void watch(name)
+    if (name.startsWith(prefix)) void watch(name)
   })
 }
 

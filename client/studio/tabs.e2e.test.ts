@@ -5,13 +5,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeVideo, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 /**
- * Put before the engine's own script. Every step that ran is told; the first thread of all stands still after its fifth,
- * for as long as its tab lives.
+ * Put before the engine's own script. Every step that ran is told; the first thread of all stands still once it has run
+ * five, for as long as its tab lives.
  */
 const gate = `
 const steps = new BroadcastChannel('steps')
 const post = globalThis.postMessage.bind(globalThis)
-let first = false
+let [first, own] = [false, 0]
 navigator.locks.request('first', { ifAvailable: true }, (lock) => {
   first = lock !== null
   return first ? new Promise(() => {}) : undefined
@@ -21,7 +21,8 @@ globalThis.postMessage = (message) => {
   // A preview is made by a step that ran; steps that a checkpoint answers make none.
   if (message.event?.type !== 'preview') return
   steps.postMessage(message.event.step)
-  if (first && message.event.step === 5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  own += 1
+  if (first && own === 5 && message.event.step === 5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 `
 
@@ -70,7 +71,9 @@ describe('a tab that is closed in the middle of a run', () => {
     await left.waitForSelector('.card')
     expect(await left.getAttribute('#canvas', 'aria-label')).toBe('Video: a red boat')
     expect(await left.isVisible('#problem')).toBe(false)
-    expect(await ranIn(left)).toEqual(Array.from({ length: 16 }, (_, index) => index + 1))
+    // The tab may have been closed before its last step was noted; that one is done again then, and no other.
+    const rest = (await ranIn(left)).slice(5)
+    expect(rest[0] === 5 ? rest.slice(1) : rest).toEqual(Array.from({ length: 11 }, (_, index) => index + 6))
     const noted = () => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-'))
     await expect.poll(() => left.evaluate(noted)).toEqual([])
     await left.close()
