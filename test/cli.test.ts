@@ -151,7 +151,7 @@ describe('zoetrope generate', () => {
     expect(free.effective.frame_images).toBeUndefined()
     const { code, error } = await zoetrope('generate', 'a fox', '--first-frame', join(root, 'package.json'))
     expect(code).toBeGreaterThan(0)
-    expect(error).toMatch(/^zoetrope: first-frame: got .*package\.json, which is no picture that can be read/)
+    expect(error).toMatch(/^zoetrope: --first-frame: got .*package\.json, which is no picture that can be read/)
   })
 
   it('says the same as JSON when asked to', async () => {

@@ -1,7 +1,15 @@
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { audit, withAxe } from '../../test/studio/axe.ts'
-import { makeVideo, oneMore, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
+import {
+  makeVideo,
+  oneMore,
+  ready,
+  type StudioSite,
+  studioSite,
+  withoutGpu,
+  withoutWeights,
+} from '../../test/studio/site.ts'
 
 /** As narrow as a phone that is still in use. */
 const narrow = { width: 320, height: 568 }
@@ -20,8 +28,7 @@ async function visited(): Promise<Page> {
   const page = await site.open()
   await page.setViewportSize(desktop)
   await page.goto(site.url)
-  await page.waitForSelector('#place[data-state="ready"]')
-  await page.waitForSelector('#make:enabled')
+  await ready(page)
   return page
 }
 
@@ -256,12 +263,7 @@ describe('several tabs', () => {
   it('make their own clips at once, none beginning what another is at', async () => {
     await using tabs = await studioSite()
     await withoutGpu(tabs.context)
-    // Weights that do not come yet keep a run going for as long as it is looked at.
-    const come = Promise.withResolvers<void>()
-    await tabs.context.route(/\/models\/weights\//, async (route) => {
-      await come.promise
-      await route.continue()
-    })
+    const come = await withoutWeights(tabs.context)
     const opened = async () => {
       const page = await tabs.open()
       await page.goto(tabs.url)
@@ -291,7 +293,7 @@ describe('several tabs', () => {
     // It has not begun what the first is at.
     expect(await two.isVisible('#stop')).toBe(false)
     await begun(two, 'a pink cup')
-    come.resolve()
+    come()
     expect([await finished(one), await finished(two)]).toEqual(['Video: a red boat', 'Video: a pink cup'])
     await one.reload()
     await one.bringToFront()

@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
+import { ready, type StudioSite, studioSite, withoutGpu, withoutWeights } from '../../test/studio/site.ts'
 
 let site: StudioSite
 
@@ -19,11 +19,6 @@ async function shown(page: Page, prompt: string): Promise<void> {
   await page.fill('#prompt', prompt)
   await page.press('#prompt', 'Control+Enter')
   await page.waitForSelector(`#canvas[aria-label="Video: ${prompt}"]`)
-  await page.waitForSelector('#make:enabled')
-}
-
-async function ready(page: Page): Promise<void> {
-  await page.waitForSelector('#place[data-state="ready"]')
   await page.waitForSelector('#make:enabled')
 }
 
@@ -88,15 +83,11 @@ describe('a storage that is full', () => {
   it('that fills while the model comes in costs no clip either, and the half of the model is not called ready', async () => {
     await using slow = await studioSite()
     await withoutGpu(slow.context)
-    const come = Promise.withResolvers<void>()
-    await slow.context.route(/\/models\/weights\//, async (route) => {
-      await come.promise
-      await route.continue()
-    })
+    const come = await withoutWeights(slow.context)
     const page = await slow.open()
     await Promise.all([page.waitForRequest(/\/models\/weights\//), page.goto(slow.url)])
     const relieve = await full(page)
-    come.resolve()
+    come()
     await shown(page, 'a red boat')
     expect(await sentence(page)).toBe(unkept)
     await relieve()

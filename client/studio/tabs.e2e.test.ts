@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { makeVideo, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
+import { makeVideo, ready, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 /**
  * Put before the engine's own script. Every step that ran is told; the first thread of all stands still once it has run
@@ -41,8 +41,7 @@ afterAll(() => site?.[Symbol.asyncDispose]())
 async function opened(): Promise<Page> {
   const page = await site.open()
   await page.goto(site.url)
-  await page.waitForSelector('#place[data-state="ready"]')
-  await page.waitForSelector('#make:enabled')
+  await ready(page)
   return page
 }
 

@@ -22,7 +22,7 @@ export async function readPictureFile(path: string): Promise<Picture> {
     const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
     throw new GenerationError(
       'invalid_parameter',
-      `first-frame: got ${path}, which is no picture that can be read (${reason}); name a PNG, JPEG or WebP file`,
+      `--first-frame: got ${path}, which is no picture that can be read (${reason}); name a PNG, JPEG or WebP file`,
       { cause },
     )
   }

@@ -44,7 +44,7 @@ import {
 } from './generate.ts'
 import type { PromptEmbeddings } from './known-texts.ts'
 import { resized } from './resize.ts'
-import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
+import { type Latents, rangeOf, requireFit, type Split, type Start } from './split.ts'
 import { doubled, upscaleGraph } from './upscale.ts'
 
 /** Weight files of a part, by location. */
@@ -92,7 +92,7 @@ export function checkpointRunner(
   const sessions = sessionCache(backend, 4)
   const context = { model, backend, sessions, decodeBytes }
   return {
-    generate: (request, signal) => numbered(run({ ...context, request, signal })),
+    generate: (request, signal, start = {}) => numbered(run({ ...context, request, signal }, start)),
     denoise: (request, signal, split = {}, watch) => numbered(firstHalf({ ...context, request, signal }, split, watch)),
     decode: (request, latents, signal) => numbered(decode({ ...context, request, signal }, latents)),
     embed: (texts) => embed(model, backend, texts),
@@ -109,8 +109,8 @@ interface Run {
   readonly decodeBytes: number
 }
 
-async function* run(context: Run): AsyncGenerator<Event, void> {
-  const latents = yield* firstHalf(context, {})
+async function* run(context: Run, start: Start): AsyncGenerator<Event, void> {
+  const latents = yield* firstHalf(context, start)
   context.signal.throwIfAborted()
   yield* decode(context, latents)
 }

@@ -34,7 +34,7 @@ import { type FramesPart, pixelsOf } from './frames.ts'
 import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
 import { type Preview, previewOf } from './preview.ts'
-import { type Latents, rangeOf, requireFit, type Split } from './split.ts'
+import { type Latents, rangeOf, requireFit, type Split, type Start } from './split.ts'
 
 export type FramesEvent = GenerationEvent<FramesPart>
 type Event = FramesEvent
@@ -43,7 +43,7 @@ export type Unnumbered<T> = T extends unknown ? Omit<T, 'seq'> : never
 
 /** What running a request needs besides the model: a place to run, and the sessions loaded so far. */
 export interface Runner extends AsyncDisposable {
-  readonly generate: (request: EffectiveRequest, signal: AbortSignal) => AsyncIterable<Event>
+  readonly generate: (request: EffectiveRequest, signal: AbortSignal, start?: Start) => AsyncIterable<Event>
 }
 
 /** Sees the clean estimate [1, C, F, h, w] that each row made, and how many rows are done. It must not keep it. */
@@ -81,7 +81,7 @@ export function runner(model: Model, backend: Backend, known: KnownTexts = () =>
   const sessions = sessionCache(backend)
   const context = (request: EffectiveRequest, signal: AbortSignal) => ({ model, request, signal, sessions, known })
   return {
-    generate: (request, signal) => numbered(run(context(request, signal))),
+    generate: (request, signal, start = {}) => numbered(run(context(request, signal), start)),
     denoise: (request, signal, split = {}, watch) => numbered(firstHalf(context(request, signal), split, watch)),
     decode: (request, latents, signal) => numbered(decode(context(request, signal), latents)),
     embed: (texts) => embed(model, sessions, texts),
@@ -113,8 +113,8 @@ export async function* numbered<Result>(
   }
 }
 
-async function* run(context: Run): AsyncGenerator<Unnumbered<Event>, void> {
-  const latents = yield* firstHalf(context, {})
+async function* run(context: Run, start: Start): AsyncGenerator<Unnumbered<Event>, void> {
+  const latents = yield* firstHalf(context, start)
   context.signal.throwIfAborted()
   yield* decode(context, latents)
 }

@@ -28,6 +28,9 @@ export interface Split {
   readonly given?: Float32Array
 }
 
+/** What a whole run may begin with. */
+export type Start = Pick<Split, 'given'>
+
 /** The rows `start`, …, `stop` − 1 of a plan. */
 export interface Range {
   readonly start: number

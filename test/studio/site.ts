@@ -133,6 +133,22 @@ async function listen(page: Page, said: string[], failed: string[]): Promise<voi
 export const withoutGpu = (context: BrowserContext): Promise<void> =>
   context.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, 'gpu')).then(() => {})
 
+/** Waits until a page can make a clip. */
+export async function ready(page: Page): Promise<void> {
+  await page.waitForSelector('#place[data-state="ready"]')
+  await page.waitForSelector('#make:enabled')
+}
+
+/** Holds weights back until the answer is called: a run that needs them lasts as long as it is looked at. */
+export async function withoutWeights(context: BrowserContext): Promise<() => void> {
+  const come = Promise.withResolvers<void>()
+  await context.route(/\/models\/weights\//, async (route) => {
+    await come.promise
+    await route.continue()
+  })
+  return come.resolve
+}
+
 /** Makes a clip as a visitor does, by keyboard; @throws Error with what the page says where it fails. */
 export async function makeVideo(page: Page, prompt: string): Promise<void> {
   await page.fill('#prompt', prompt)

@@ -9,8 +9,9 @@ import { type EffectiveRequest, effectiveRequest } from '../../../shared/generat
 import { receiptOf } from '../../../shared/receipt.ts'
 import type { Backend } from '../../pipeline/backend.ts'
 import { pictureAt } from '../../pipeline/first-frame.ts'
-import { runner, type SplitRunner } from '../../pipeline/generate.ts'
+import { type Runner, runner, type SplitRunner } from '../../pipeline/generate.ts'
 import type { Model } from '../../pipeline/model.ts'
+import type { Start } from '../../pipeline/split.ts'
 import { normalise } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
@@ -55,9 +56,9 @@ async function generate(given: Arguments, { signal, say, show, emit }: Surroundi
   const extension = extensionOf(path)
   await requireWritable(path)
   await using running = await chosen.open(backend)
-  const first = picture && (await encoded(running, picture.pixels, request))
+  const start = picture === undefined ? {} : { given: await encoded(running, picture.pixels, request) }
   const told = (line: string) => (line.startsWith('warning') ? say(line) : show(line))
-  const video = await joined(running, request, first, signal, told)
+  const video = await joined(running, request, start, signal, told)
   const bytes = await encodeVideo(video, extension)
   signal.throwIfAborted()
   await writeVideo(path, bytes)
@@ -104,7 +105,7 @@ async function encoded({ encode }: SplitRunner, pixels: Uint8Array, { model, hei
   if (encode !== undefined) return encode(pixels, height, width)
   throw new GenerationError(
     'unsupported_capability',
-    `first-frame: got a picture, ${model} begins with none; name another model or leave it out`,
+    `--first-frame: got a picture, ${model} begins with none; name another model or leave it out`,
   )
 }
 
@@ -117,19 +118,19 @@ export async function collect(
   show: (line: string) => void,
 ): Promise<PixelVideo> {
   await using running = runner(model, backend)
-  return joined(running, request, undefined, signal, show)
+  return joined(running, request, {}, signal, show)
 }
 
 async function joined(
-  running: SplitRunner,
+  running: Runner,
   request: EffectiveRequest,
-  first: Float32Array | undefined,
+  start: Start,
   signal: AbortSignal,
   show: (line: string) => void,
 ): Promise<PixelVideo> {
   const { num_frames: frames, height, width, fps } = request
   const pixels = new Uint8Array(frames * height * width * 3)
-  for await (const event of whole(running, request, first, signal)) {
+  for await (const event of running.generate(request, signal, start)) {
     if (event.type === 'part') pixels.set(event.part.pixels, event.part.first * height * width * 3)
     if (event.type === 'warning') show(`warning: ${event.message}`)
     if (event.type === 'progress')
@@ -138,16 +139,6 @@ async function joined(
       )
   }
   return { frames, height, width, fps, pixels }
-}
-
-async function* whole(
-  running: SplitRunner,
-  request: EffectiveRequest,
-  given: Float32Array | undefined,
-  signal: AbortSignal,
-) {
-  const latents = yield* running.denoise(request, signal, given === undefined ? {} : { given })
-  yield* running.decode(request, latents, signal)
 }
 
 /** The first words of the prompt and the seed: `a-blue-bird-flies-left-7.mp4`. */

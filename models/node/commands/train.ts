@@ -37,7 +37,7 @@ export const trainCommand: Command = {
     images: { kind: 'number', value: 'N', help: 'denoiser: how many of them learn from pictures alone (a tenth)' },
     motion: { kind: 'number', value: 'N', help: 'denoiser: how many, at the end, learn from clips alone (0)' },
     batch: { kind: 'number', value: 'N', help: 'samples in a step (24)' },
-    clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 2000, denoiser 20000)' },
+    clips: { kind: 'number', value: 'N', help: 'films to learn from (autoencoder 3000, denoiser 20000)' },
     pictures: { kind: 'number', value: 'N', help: 'denoiser: single frames to learn from (three for each clip)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
     from: { kind: 'text', value: 'ID', help: 'go on from a released model where the run has no checkpoint' },
