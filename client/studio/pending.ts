@@ -27,12 +27,23 @@ const dying = 500
 /** Milliseconds in which a tab that is being reloaded takes its own run up, before another does. */
 const grace = 3000
 
+/**
+ * This page is being left. Its threads may fail before it is gone, and a run that fails then has not ended: it stays
+ * noted, for whoever comes next.
+ */
+let leaving = false
+const heed = ({ type }: Event) => {
+  leaving = type === 'pagehide'
+}
+for (const kind of ['pagehide', 'pageshow']) addEventListener(kind, heed)
+
 /** Notes a run until the answer is called. */
 export async function keepRun(notes: Notes, begun: Begun): Promise<() => void> {
   const name = prefix + crypto.randomUUID()
   const release = await held(name)
   notes.set(name, JSON.stringify(begun))
   return () => {
+    if (leaving) return
     notes.remove(name)
     release?.()
   }

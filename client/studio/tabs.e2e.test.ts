@@ -1,7 +1,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { makeVideo, ready, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 /**
@@ -22,7 +22,9 @@ globalThis.postMessage = (message) => {
   if (message.event?.type !== 'preview') return
   steps.postMessage(message.event.step)
   own += 1
-  if (first && own === 5 && message.event.step === 5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  // Memory of wasm is shared on a first visit too, when a page is not isolated yet and has no SharedArrayBuffer.
+  const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
+  if (first && own === 5 && message.event.step === 5) Atomics.wait(new Int32Array(buffer), 0, 0)
 }
 `
 
@@ -38,8 +40,9 @@ beforeAll(async () => {
 })
 afterAll(() => site?.[Symbol.asyncDispose]())
 
-async function opened(): Promise<Page> {
+async function opened(...scripts: readonly (() => void)[]): Promise<Page> {
   const page = await site.open()
+  for (const script of scripts) await page.addInitScript(script)
   await page.goto(site.url)
   await ready(page)
   return page
@@ -54,28 +57,83 @@ const listen = (page: Page) =>
   })
 const ranIn = (page: Page) => page.evaluate(() => [...(globalThis as unknown as { ran: number[] }).ran])
 
+/** Begins sixteen steps. */
+async function begin(page: Page, prompt: string): Promise<void> {
+  await page.bringToFront()
+  await page.click('summary:has-text("Settings")')
+  await page.selectOption('#steps', '16')
+  await page.fill('#prompt', prompt)
+  await page.press('#prompt', 'Control+Enter')
+}
+
+const notedIn = (page: Page) =>
+  page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-')))
+
+/** As a browser may have it: while a page goes, its threads, and those it would begin, fail before it does. */
+function failingThreads(): void {
+  const all = new Set<Worker>()
+  let going = false
+  globalThis.Worker = class extends Worker {
+    constructor(script: string | URL, options?: WorkerOptions) {
+      super(script, options)
+      all.add(this)
+      if (going) queueMicrotask(() => this.dispatchEvent(new Event('error')))
+    }
+  }
+  const fail = () => {
+    going = true
+    for (const thread of all) thread.dispatchEvent(new Event('error'))
+  }
+  // After the page's own listeners, as a thread's failure comes.
+  addEventListener('load', () => addEventListener('pagehide', fail))
+}
+
 describe('a tab that is closed in the middle of a run', () => {
+  afterEach(firstThreadGone)
+
   it('leaves it to a page that is open: that one goes on from the last step and keeps the clip', async () => {
-    const gone = await opened()
-    const left = await opened()
-    await listen(left)
-    await gone.bringToFront()
-    await gone.click('summary:has-text("Settings")')
-    await gone.selectOption('#steps', '16')
-    await gone.fill('#prompt', 'a red boat')
-    await gone.press('#prompt', 'Control+Enter')
-    await expect.poll(() => ranIn(left), { timeout: 60_000 }).toEqual([1, 2, 3, 4, 5])
-    await gone.close()
-    await left.bringToFront()
-    await left.waitForSelector('.card')
-    expect(await left.getAttribute('#canvas', 'aria-label')).toBe('Video: a red boat')
-    expect(await left.isVisible('#problem')).toBe(false)
-    // The tab may have been closed before its last step was noted; that one is done again then, and no other.
-    const rest = (await ranIn(left)).slice(5)
-    expect(rest[0] === 5 ? rest.slice(1) : rest).toEqual(Array.from({ length: 11 }, (_, index) => index + 6))
-    const noted = () => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-'))
-    await expect.poll(() => left.evaluate(noted)).toEqual([])
-    await left.close()
+    await leftMidway('a red boat', await opened())
+  })
+
+  it('leaves it also where its threads fail before it is gone', async () => {
+    await leftMidway('a green cup', await opened(failingThreads))
+  })
+})
+
+async function leftMidway(prompt: string, gone: Page): Promise<void> {
+  const left = await opened()
+  await listen(left)
+  await begin(gone, prompt)
+  await expect.poll(() => ranIn(left), { timeout: 60_000 }).toEqual([1, 2, 3, 4, 5])
+  await gone.close()
+  await left.bringToFront()
+  await left.waitForSelector(`.card .open span:text-is("${prompt}")`)
+  expect(await left.getAttribute('#canvas', 'aria-label')).toBe(`Video: ${prompt}`)
+  expect(await left.isVisible('#problem')).toBe(false)
+  // The tab may have been closed before its last step was noted; that one is done again then, and no other.
+  const rest = (await ranIn(left)).slice(5)
+  expect(rest[0] === 5 ? rest.slice(1) : rest).toEqual(Array.from({ length: 11 }, (_, index) => index + 6))
+  await expect.poll(() => notedIn(left)).toEqual([])
+  await left.close()
+}
+
+/** The next thread is the first again once no lock is held. */
+async function firstThreadGone(): Promise<void> {
+  const page = await site.open()
+  await page.goto(`${site.url}icon.svg`)
+  await expect.poll(() => page.evaluate(async () => (await navigator.locks.query()).held)).toEqual([])
+  await page.close()
+}
+
+describe('a tab of a page that has been visited before', () => {
+  it('is of use although the browser is long at work on a newer service worker', async () => {
+    const page = await opened(() => {
+      ServiceWorkerContainer.prototype.register = () => new Promise(() => {})
+    })
+    await page.waitForFunction(() => document.querySelectorAll('#model option').length > 0, undefined, {
+      timeout: 20_000,
+    })
+    await page.close()
   })
 })
 
