@@ -4,12 +4,16 @@
  * Knows nothing of networks. Host tensors are handed over without a copy; outputs named in `into` are written in place.
  */
 
+import { availableParallelism } from 'node:os'
 import './quiet-runtime.ts'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { Backend, HostTensor, ModelSource, Session } from '../pipeline/backend.ts'
 
 export interface NodeBackendOptions {
-  /** Threads inside one operator; all cores when left out. */
+  /**
+   * Threads inside one operator; 0, or nothing, for all that this process may use. The runtime's own count is half of
+   * them wherever it does not know the processor.
+   */
   readonly threads?: number
   /** `cuda` needs the runtime's CUDA libraries, which its install step fetches when asked to (docs/node.md). */
   readonly provider?: 'cpu' | 'webgpu' | 'cuda'
@@ -24,7 +28,7 @@ export function nodeBackend({ threads = 0, provider = 'cpu', optimization = 'all
       nodeSession(
         await InferenceSession.create(model, {
           executionProviders: [provider],
-          intraOpNumThreads: threads,
+          intraOpNumThreads: threads === 0 ? availableParallelism() : threads,
           graphOptimizationLevel: optimization,
           logSeverityLevel: 3,
           // A softmax or a gradient that fades into denormals costs ten times its product otherwise. The fusion of a sum

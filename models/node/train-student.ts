@@ -28,6 +28,10 @@ export interface StudentRun {
   readonly prediction: Prediction
   /** How much more the puppet's cells count. */
   readonly focus: number
+  /** How much errors of motion count beside errors. */
+  readonly changes: number
+  /** Share of clips whose camera moves; as the set has them where undefined. */
+  readonly moving: number | undefined
   readonly set: LatentSet
   readonly backend: Backend
   /** The teacher's averaged parameters. */
@@ -84,7 +88,7 @@ async function runStage(
   const updates = updatesOf(options, steps)
   const run = await openRun(name)
   const student: DitConfig = { ...config, guided: true }
-  const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1 }
+  const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1, changes: options.changes }
   await using teaching = await denoiserSession({
     ...options,
     config: { ...config, guided: steps !== undefined },
@@ -144,6 +148,7 @@ async function feedsOf(
     step,
     dropout: 0.1,
     given: 0,
+    moving: options.moving,
   })
   const times = Array.from(drawn.times, (uniform) =>
     steps === undefined ? Math.max(uniform, 1e-3) : studentTime(uniform, steps),

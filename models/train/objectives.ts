@@ -48,6 +48,8 @@ export interface DenoiserPart {
   readonly tokens: number
   /** Share of the loss. */
   readonly share: number
+  /** How much the error's change from frame to frame counts beside the error itself; not at all where undefined. */
+  readonly changes?: number
 }
 
 export interface DenoiserShape {
@@ -56,7 +58,8 @@ export interface DenoiserShape {
 }
 
 /**
- * Weighted squared error of the prediction, over parts of different lengths with the same weights.
+ * Weighted squared error of the prediction, over parts of different lengths with the same weights. Each part is also
+ * reported by its plain error, without that of its changes.
  * Inputs per part: latents and target [B, C, G, h, w]; time [B, G, features]; weight [B, 1, G, h, w]; ids, mask [B, L];
  * guidance [B, features] for a guided network.
  */
@@ -67,8 +70,8 @@ export function denoiserObjective(
   parts: readonly DenoiserPart[],
 ): Record<string, Value> {
   const losses = parts.map((part) => partLoss(config, text, shape, part))
-  const weighted = losses.map((loss, index) => op.multiply(loss, op.at(parts, index).share))
-  const named = parts.map(({ name }, index) => [name, op.at(losses, index)] as const)
+  const weighted = losses.map(({ whole }, index) => op.multiply(whole, op.at(parts, index).share))
+  const named = parts.map(({ name }, index) => [name, op.at(losses, index).plain] as const)
   return { loss: weighted.reduce((total, loss) => op.add(total, loss)), ...Object.fromEntries(named) }
 }
 
@@ -76,8 +79,8 @@ function partLoss(
   config: DitConfig,
   text: TextEncoderConfig,
   { height, width }: DenoiserShape,
-  { name, batch, frames, tokens }: DenoiserPart,
-): Value {
+  { name, batch, frames, tokens, changes }: DenoiserPart,
+): { readonly plain: Value; readonly whole: Value } {
   const latents = input(`${name}.latents`, [batch, config.channels, frames, height, width])
   const target = input(`${name}.target`, latents.shape)
   const time = input(`${name}.time`, [batch, frames, config.featureWidth])
@@ -87,8 +90,25 @@ function partLoss(
   const guidance = config.guided ? input(`${name}.guidance`, [batch, config.featureWidth]) : undefined
   const encoding = scope('text', () => textEncoder(text, ids, mask))
   const prediction = scope('dit', () => dit(config, { latents, time, guidance, ...encoding }))
-  return op.reshape(op.mean(op.multiply(op.square(op.subtract(prediction, target)), weight)), [])
+  const error = op.subtract(prediction, target)
+  const plain = weightedSquare(error, weight)
+  if (changes === undefined || frames === 1) return { plain, whole: plain }
+  return { plain, whole: op.add(plain, op.multiply(changeError(error, weight), changes)) }
 }
+
+/**
+ * The weighted square of what the error gains or loses between neighbouring frames. What stands still is most of a clip's
+ * energy; here only what moves counts. Any positive quadratic form of the error has the same minimum, the mean of what
+ * may be, so this moves where effort goes and not where it ends. A pair counts by the geometric mean of its weights: a
+ * frame that is not judged takes no part.
+ */
+function changeError(error: Value, weight: Value): Value {
+  const pair = op.sqrt(op.multiply(op.slice(weight, 2, 1), op.slice(weight, 2, 0, -1)))
+  return weightedSquare(difference(error, 2), pair)
+}
+
+const weightedSquare = (error: Value, weight: Value): Value =>
+  op.reshape(op.mean(op.multiply(op.square(error), weight)), [])
 
 /** Neighbouring differences along an axis. */
 function difference(x: Value, axis: number): Value {

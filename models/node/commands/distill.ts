@@ -15,7 +15,7 @@ import { latentSet } from '../latents.ts'
 import { releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { stageNames, trainStudent } from '../train-student.ts'
-import { reporter } from './train.ts'
+import { changesOf, movingOf, reporter } from './train.ts'
 
 export const distillCommand: Command = {
   summary: 'Distil a trained denoiser into a student of few steps; stages resume from their checkpoints.',
@@ -29,6 +29,8 @@ export const distillCommand: Command = {
     updates: { kind: 'number', value: 'N', help: 'updates in a stage, twice as many from 16 steps down (2000)' },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
     rate: { kind: 'number', value: 'R', help: 'learning rate, falling to zero in each stage (0.0003)' },
+    changes: { kind: 'number', value: 'C', help: 'how much errors of motion count beside errors (2)' },
+    moving: { kind: 'number', value: 'P', help: 'share of clips whose camera moves (as in the world, a half)' },
     seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
     release: { kind: 'flag', help: 'write the last student’s weights and card into models/ and stop' },
   },
@@ -64,6 +66,8 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     prediction: facts.prediction,
     focus: 4,
+    changes: changesOf(given),
+    moving: movingOf(given),
     set,
     backend,
     teacher: averaged(teacher.state),

@@ -48,6 +48,7 @@ export const trainCommand: Command = {
     prediction: { kind: 'text', value: 'NAME', help: `denoiser: what it says, ${predictions.join(', ')} (sample)` },
     weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (clamped)` },
     focus: { kind: 'number', value: 'F', help: 'denoiser: how much more the puppet’s cells count (4)' },
+    changes: { kind: 'number', value: 'C', help: 'denoiser: how much errors of motion count beside errors (2)' },
     moving: {
       kind: 'number',
       value: 'P',
@@ -147,9 +148,10 @@ function stagesOf(given: Arguments): DenoiserStage[] {
     throw new GenerationError('invalid_parameter', `${got}, allowed are together the ${steps} of --steps`)
   }
   const batch = given.number('batch') ?? 24
+  const changes = changesOf(given)
   const part = (name: 'video' | 'image', batch: number, share: number): DenoiserPart => {
     const [frames, tokens] = name === 'video' ? [5, captionTokens.film] : [1, captionTokens.picture]
-    return { name, batch, frames, tokens, share }
+    return { name, batch, frames, tokens, share, changes }
   }
   return [
     { steps: images, parts: [part('image', 5 * batch, 1)] },
@@ -163,9 +165,6 @@ function learningOf(given: Arguments) {
   const ema = given.number('ema') ?? 0.999
   if (!(ema >= 0 && ema < 1))
     throw new GenerationError('invalid_parameter', `--ema: got ${ema}, allowed are 0 to below 1`)
-  const moving = given.number('moving')
-  if (moving !== undefined && !(moving >= 0 && moving <= 1))
-    throw new GenerationError('invalid_parameter', `--moving: got ${moving}, allowed are 0 to 1`)
   return {
     learningRate: given.number('rate') ?? 0.002,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
@@ -173,7 +172,7 @@ function learningOf(given: Arguments) {
     weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
     focus: given.number('focus') ?? 4,
     shift: given.number('shift') ?? 3,
-    moving,
+    moving: movingOf(given),
     emaDecay: ema,
     decay: given.number('decay') ?? 0.3,
   }
@@ -279,6 +278,20 @@ async function plot(target: string, given: Arguments, { say }: Surroundings): Pr
   const names = Object.keys(run.curve[0]?.scalars ?? {}).filter((name) => name !== 'gradientNorm')
   await writeAtomically(path, curveSvg(`${given.text('run') ?? target}: ${run.step} steps`, run.curve, names))
   say(`wrote ${path}`)
+}
+
+/** How much errors of motion count, for learning and for distilling. */
+export function changesOf(given: Arguments): number {
+  const changes = given.number('changes') ?? 2
+  if (changes >= 0 && changes <= 100) return changes
+  throw new GenerationError('invalid_parameter', `--changes: got ${changes}, allowed are 0 to 100`)
+}
+
+/** Share of clips whose camera moves, for learning and for distilling. */
+export function movingOf(given: Arguments): number | undefined {
+  const moving = given.number('moving')
+  if (moving === undefined || (moving >= 0 && moving <= 1)) return moving
+  throw new GenerationError('invalid_parameter', `--moving: got ${moving}, allowed are 0 to 1`)
 }
 
 /** Prints a line per point, with the time left. */
