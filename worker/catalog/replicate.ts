@@ -2,8 +2,15 @@
  * Text-to-video models on Replicate, as data: adding one is adding one entry.
  *
  * An entry says what the catalog promises. How its dials are named upstream is read from the model's own schema when
- * it is first used, so that a renamed field is no change here. Prices are ceilings to reserve, not quotations: the
- * operator's account is billed by Replicate, and these were not checked against it.
+ * it is first used, so that a renamed field is no change here.
+ *
+ * Dials, lists and limits were compared with the input schemas that Replicate published for these models in 2025 and
+ * 2026, read from public copies and not through an account; those of ltx-2-fast and ltx-2-pro only with calls that
+ * others make. Some entries offer less than upstream does. What a clip comes to where a model has no dial for it is
+ * confirmed in part: frame rates of kling-v2.1, ltx-video and wan-2.1-1.3b, the length of video-01, and the pixels of
+ * Wan at 480p, Sora 2 and LTX Video; other frame rates, the lengths of video-01-live, ray and wan-2.1-i2v-480p, and
+ * the pixels behind other named resolutions are not. Prices are ceilings to reserve, not quotations: the operator's
+ * account is billed by Replicate, and these were not checked against it.
  */
 
 import { type CatalogModel, noParameters, type Parameters } from '../../shared/catalog.ts'
@@ -45,6 +52,7 @@ const p480and720 = sizes('832x480', '480x832', '1280x720', '720x1280')
 const p720 = sizes('1280x720', '720x1280', '960x960')
 const p1080 = sizes('1920x1080', '1080x1920')
 const p720and1080 = sizes('1280x720', '720x1280', '1920x1080', '1080x1920')
+const p480to1080 = sizes('1280x720', '720x1280', '832x480', '480x832', '1920x1080', '1080x1920')
 const first = { frame_types: ['first_frame'] } satisfies Partial<Parameters>
 const both = { frame_types: ['first_frame', 'last_frame'] } satisfies Partial<Parameters>
 const negative = { negative_prompt: true } satisfies Partial<Parameters>
@@ -89,7 +97,7 @@ const rows: readonly Row[] = [
     fps: fps(16),
     size: p480,
     frames: [17, 81, 16, 1, 81],
-    more: { ...steps(10, 50, 30), ...guidance(0, 20, 6), flow_shift: { min: 0.1, max: 10, default: 8 } },
+    more: { ...steps(10, 50, 30), ...guidance(0, 20, 6), flow_shift: { min: 0, max: 20, default: 8 } },
     unit: 'run',
     usd: '0.400000',
   },
@@ -100,7 +108,13 @@ const rows: readonly Row[] = [
     fps: fps(16),
     size: p480,
     frames: [81, 81, 4, 1, 81],
-    more: { ...first, ...negative, ...steps(1, 40, 30), ...guidance(0, 10, 5) },
+    more: {
+      ...first,
+      ...negative,
+      ...steps(1, 40, 30),
+      ...guidance(1, 10, 5),
+      flow_shift: { min: 0, max: 10, default: 3 },
+    },
     options: ['fast_mode'],
     unit: 'video_second',
     usd: '0.200000',
@@ -110,7 +124,7 @@ const rows: readonly Row[] = [
     summary: 'Wan 2.5',
     modes: ['t2v'],
     fps: fps(24),
-    size: p720and1080,
+    size: p480to1080,
     seconds: [5, 10],
     more: { ...negative, audio: true },
     fixed: { enable_prompt_expansion: false },
@@ -132,7 +146,7 @@ const rows: readonly Row[] = [
     summary: 'Wan 2.5 from an image',
     modes: ['i2v'],
     fps: fps(24),
-    size: p720and1080,
+    size: p480to1080,
     seconds: [5, 10],
     more: { ...first, ...negative, audio: true },
     fixed: { enable_prompt_expansion: false },
@@ -143,8 +157,20 @@ const rows: readonly Row[] = [
     summary: 'LTX Video',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: { multiple: 32, min: 256, max: 1024, max_pixels: 1048576, default: '640x384' },
-    frames: [97, 257, 8, 1, 97],
+    // What its target sizes and ratios come to, each side going to the nearest multiple of 32.
+    size: sizes(
+      '768x512',
+      '512x768',
+      '640x640',
+      '864x480',
+      '480x864',
+      '1024x576',
+      '576x1024',
+      '1376x768',
+      '768x1376',
+      '1024x1024',
+    ),
+    frames: [97, 257, 32, 1, 97],
     more: { ...first, ...negative, ...steps(1, 50, 30), ...guidance(1, 20, 3) },
     community: true,
     unit: 'run',
@@ -155,9 +181,9 @@ const rows: readonly Row[] = [
     summary: 'LTX Video 0.9.7',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p720,
-    frames: [9, 257, 8, 1, 97],
-    more: { ...first, ...negative, ...steps(1, 50, 30), ...guidance(1, 20, 3) },
+    size: { multiple: 32, min: 256, max: 1280, max_pixels: 921600, default: '704x480' },
+    frames: [9, 257, 8, 1, 161],
+    more: { ...first, ...negative, ...steps(1, 50, 50), ...guidance(1, 10, 3) },
     community: true,
     unit: 'run',
     usd: '0.500000',
@@ -167,8 +193,9 @@ const rows: readonly Row[] = [
     summary: 'LTX Video 0.9.7, distilled',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p720,
-    frames: [9, 257, 8, 1, 97],
+    // Its resolution is the height, whatever the ratio: upright clips of 720 lines are none of ours.
+    size: sizes('1280x720', '720x720'),
+    frames: [9, 257, 8, 1, 121],
     more: { ...first, ...negative },
     community: true,
     unit: 'run',
@@ -179,7 +206,7 @@ const rows: readonly Row[] = [
     summary: 'LTX 2, fast',
     modes: ['t2v', 'i2v'],
     fps: fps(25),
-    size: p1080,
+    size: sizes('1920x1080'),
     seconds: [6, 8, 10, 12, 14, 16, 18, 20],
     more: { ...first, generate_audio: true, seed: false },
     usd: '0.160000',
@@ -189,7 +216,7 @@ const rows: readonly Row[] = [
     summary: 'LTX 2 Pro',
     modes: ['t2v', 'i2v'],
     fps: fps(25),
-    size: p1080,
+    size: sizes('1920x1080'),
     seconds: [6, 8, 10],
     more: { ...first, generate_audio: true, seed: false },
     usd: '0.240000',
@@ -200,8 +227,9 @@ const rows: readonly Row[] = [
     modes: ['v2v'],
     fps: fps(25),
     size: p1080,
-    seconds: [5, 2, 3, 4, 6, 8, 10],
+    seconds: [6, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
     more: { video: true, seed: false },
+    options: ['start_time', 'mode'],
     usd: '0.240000',
   },
   {
@@ -246,6 +274,7 @@ const rows: readonly Row[] = [
     modes: ['t2v', 'i2v'],
     fps: fps(24),
     size: sizes('1366x768', '1920x1080', '912x512'),
+    // Upstream takes ten seconds at 768 lines only.
     seconds: [6, 10],
     more: { ...both, seed: false },
     fixed: { prompt_optimizer: false },
@@ -254,11 +283,12 @@ const rows: readonly Row[] = [
   {
     ref: 'kwaivgi/kling-v1.6-pro',
     summary: 'Kling 1.6 Pro',
-    modes: ['t2v', 'i2v'],
+    // An image to begin or end with is required.
+    modes: ['i2v'],
     fps: fps(24),
     size: p1080,
     seconds: [5, 10],
-    more: { ...both, ...negative, ...guidance(0, 1, 0.5), seed: false },
+    more: { ...both, ...negative, ...guidance(0, 1, 0.5), input_references: 4, seed: false },
     usd: '0.150000',
   },
   {
@@ -289,6 +319,7 @@ const rows: readonly Row[] = [
     size: p1080,
     seconds: [5, 10],
     more: { ...both, input_references: 7, video: true, seed: false },
+    options: ['video_reference_type', 'keep_original_sound'],
     usd: '0.300000',
   },
   {
@@ -429,7 +460,7 @@ const rows: readonly Row[] = [
     fps: fps(24, 8),
     size: sizes('1024x576', '576x320'),
     frames: [24, 24, 1, 0, 24],
-    more: { ...negative, ...steps(1, 100, 50), ...guidance(1, 50, 17.5) },
+    more: { ...negative, ...steps(1, 100, 50), ...guidance(1, 100, 7.5) },
     community: true,
     version: '9f747673945c62801b13b84701c783929c0ee784e4748ec062204894dda1a351',
     unit: 'run',

@@ -29,7 +29,8 @@ const aliases = {
   negative_prompt: ['negative_prompt'],
   image: ['image', 'first_frame_image', 'start_image', 'input_reference', 'image_url'],
   last_image: ['last_frame_image', 'last_frame', 'last_image', 'end_image'],
-  video: ['video', 'input_video', 'video_url'],
+  video: ['video', 'input_video', 'video_url', 'reference_video'],
+  audio: ['audio'],
   reference_images: ['reference_images', 'input_references'],
   num_frames: ['num_frames', 'frame_num', 'video_length', 'length'],
   duration: ['duration', 'seconds'],
@@ -54,7 +55,7 @@ export function mapInput(
   const warnings: Warning[] = []
   for (const [dial, value] of Object.entries(dialsOf(effective, media)) as [Dial, Value | undefined][]) {
     if (value === undefined) continue
-    const name = aliases[dial].find((alias) => Object.hasOwn(schema, alias))
+    const name = aliases[dial].find((alias) => Object.hasOwn(schema, alias) && canHold(schema[alias] ?? {}, value))
     if (name === undefined) {
       if (told.has(dial)) warnings.push({ code: 'parameter_dropped', pointer: `/${dial}` })
       continue
@@ -65,7 +66,7 @@ export function mapInput(
     }
     input[name] = fitted
   }
-  Object.assign(input, sizeInput(effective, schema))
+  Object.assign(input, sizeInput(effective, schema, warnings))
   for (const [name, value] of Object.entries({ ...fixed, ...effective.provider_options })) {
     if (Object.hasOwn(schema, name)) input[name] = value
   }
@@ -73,7 +74,20 @@ export function mapInput(
 }
 
 /** Dials whose loss a caller must hear of. Length is said twice, as frames and as seconds: one is enough. */
-const told = new Set<Dial>(['prompt', 'negative_prompt', 'image', 'last_image', 'video', 'reference_images', 'seed'])
+const told = new Set<Dial>([
+  'prompt',
+  'negative_prompt',
+  'image',
+  'last_image',
+  'video',
+  'audio',
+  'reference_images',
+  'seed',
+])
+
+/** Under `audio` one model takes a switch and another a file: neither may get the other. */
+const canHold = ({ type }: InputProperty, value: Value): boolean =>
+  typeof value === 'boolean' ? type !== 'string' : typeof value !== 'string' || type !== 'boolean'
 
 function dialsOf(effective: EffectiveVideo, media: Readonly<Record<string, string>>): Partial<Record<Dial, Value>> {
   const url = (asset: string | undefined) => (asset === undefined ? undefined : media[asset])
@@ -84,6 +98,7 @@ function dialsOf(effective: EffectiveVideo, media: Readonly<Record<string, strin
     image: frame('first_frame'),
     last_image: frame('last_frame'),
     video: url(effective.video),
+    audio: url(effective.audio),
     reference_images: effective.input_references?.flatMap((asset) => url(asset) ?? []),
     num_frames: effective.num_frames,
     duration: effective.duration ?? Math.round((effective.num_frames / effective.fps) * 1000) / 1000,
@@ -91,7 +106,8 @@ function dialsOf(effective: EffectiveVideo, media: Readonly<Record<string, strin
     guidance_scale: effective.guidance_scale ?? undefined,
     fps: effective.fps,
     flow_shift: effective.flow_shift,
-    generate_audio: effective.generate_audio,
+    // Said even where it is off: models that can make sound make it, and charge for it, unless told not to.
+    generate_audio: effective.generate_audio ?? false,
     seed: effective.seed,
   }
   return Object.fromEntries(Object.entries(dials).filter(([, value]) => value !== undefined))
@@ -117,22 +133,61 @@ function nearestMember(value: string | number, allowed: readonly (string | numbe
 }
 
 /** The size in the terms a model has: both sides, a size, or a short side and a ratio. */
-function sizeInput({ width, height }: EffectiveVideo, schema: InputSchema): Record<string, Value> {
+function sizeInput(effective: EffectiveVideo, schema: InputSchema, warnings: Warning[]): Record<string, Value> {
+  const { width, height } = effective
   const input: Record<string, Value> = {}
   const has = (name: string) => Object.hasOwn(schema, name)
   if (has('width') && has('height')) {
     return { width: boundedBy(width, schema.width ?? {}), height: boundedBy(height, schema.height ?? {}) }
   }
   if (has('resolution')) input.resolution = resolutionOf(width, height, schema.resolution ?? {})
-  if (has('target_size')) input.target_size = boundedBy(Math.max(width, height), schema.target_size ?? {})
-  if (has('aspect_ratio')) input.aspect_ratio = ratioOf(width, height, schema.aspect_ratio ?? {})
+  if (hasSides(schema.quality)) input.quality = resolutionOf(width, height, schema.quality)
+  if (hasSides(schema.mode)) input.mode = modeOf(effective, schema.mode, warnings)
+  // The side of a square as large as the frame.
+  if (has('target_size')) input.target_size = boundedBy(Math.sqrt(width * height), schema.target_size ?? {})
+  const ratio = has('aspect_ratio') ? ratioOf(width, height, schema.aspect_ratio ?? {}) : undefined
+  if (ratio !== undefined) input.aspect_ratio = ratio
   if (has('size')) input.size = listedSize(width, height, schema.size ?? {})
   return input
 }
 
+/** The short side where a model names it in words. */
+const namedSides: ReadonlyMap<string | number, number> = new Map([
+  ['standard', 720],
+  ['std', 720],
+  ['high', 1024],
+  ['pro', 1080],
+  ['2k', 1440],
+  ['4k', 2160],
+])
+
+const sideOf = (name: string | number): number => namedSides.get(name) ?? Number.parseFloat(String(name))
+
+type Listed = InputProperty & { readonly enum: readonly [string | number, ...(string | number)[]] }
+
+/** Whether a field lists sizes; others of its name list what has no size. */
+const hasSides = (property: InputProperty | undefined): property is Listed =>
+  property?.enum !== undefined && property.enum.length > 0 && !property.enum.some((name) => Number.isNaN(sideOf(name)))
+
 const resolutionOf = (width: number, height: number, property: InputProperty): string | number => {
   const short = Math.min(width, height)
-  return property.enum === undefined ? `${short}p` : nearestMember(short, property.enum)
+  if (property.enum === undefined) return `${short}p`
+  if (!hasSides(property)) return nearestMember(short, property.enum)
+  const distance = (name: string | number) => Math.abs(sideOf(name) - short)
+  return property.enum.reduce((best, name) => (distance(name) < distance(best) ? name : best))
+}
+
+/** The mode that makes the size; the best one for a last frame, which only that one takes. */
+function modeOf(effective: EffectiveVideo, property: Listed, warnings: Warning[]): string | number {
+  const { width, height, frame_images: frames = [] } = effective
+  const mode = resolutionOf(width, height, property)
+  if (!frames.some(({ frame_type: type }) => type === 'last_frame')) return mode
+  const best = property.enum.reduce((one, other) => (sideOf(other) > sideOf(one) ? other : one))
+  if (best !== mode) {
+    const [requested, given] = [`${width}x${height}`, `${sideOf(best)}p`]
+    warnings.push({ code: 'adjusted', pointer: '/size', requested, effective: given })
+  }
+  return best
 }
 
 const pairOf = (text: string): [number, number] =>
@@ -141,13 +196,22 @@ const pairOf = (text: string): [number, number] =>
     .slice(0, 2)
     .map((part) => Number.parseFloat(part)) as [number, number]
 
-function ratioOf(width: number, height: number, { enum: allowed }: InputProperty): string {
-  const known = (allowed ?? ['16:9', '9:16', '1:1', '4:3', '3:4', '21:9']).map(String).filter((each) => /:/.test(each))
+/** The ratio where a model names it in words. */
+const namedRatios: ReadonlyMap<string, string> = new Map([
+  ['portrait', '9:16'],
+  ['landscape', '16:9'],
+])
+
+/** The nearest ratio a model lists, under the name it has there; undefined where it lists none. */
+function ratioOf(width: number, height: number, { enum: allowed }: InputProperty): string | undefined {
+  const known = (allowed ?? ['16:9', '9:16', '1:1', '4:3', '3:4', '21:9'])
+    .map(String)
+    .filter((each) => /:/.test(namedRatios.get(each) ?? each))
   const distance = (text: string) => {
-    const [across, down] = pairOf(text)
+    const [across, down] = pairOf(namedRatios.get(text) ?? text)
     return Math.abs(Math.log((across * height) / (down * width)))
   }
-  return known.reduce((best, each) => (distance(each) < distance(best) ? each : best), known[0] ?? '16:9')
+  return known.length === 0 ? undefined : known.reduce((best, each) => (distance(each) < distance(best) ? each : best))
 }
 
 function listedSize(width: number, height: number, { enum: allowed }: InputProperty): string {
