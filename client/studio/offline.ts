@@ -39,9 +39,15 @@ const longest = 4000
  */
 export async function registerOffline(): Promise<void> {
   if (!('serviceWorker' in navigator) || import.meta.env.MODE === 'development') return
-  const workers = navigator.serviceWorker
-  const watched = new Promise((resolve) => workers.addEventListener('controllerchange', resolve, { once: true }))
-  const refused = new Promise((resolve) => workers.register('/sw.js', { type: 'module' }).catch(resolve))
-  if (workers.controller !== null) return
-  await Promise.race([watched, refused, new Promise((resolve) => setTimeout(resolve, longest))])
+  const { serviceWorker } = navigator
+  const registered = serviceWorker.register('/sw.js', { type: 'module' }).then(
+    () => true,
+    () => false,
+  )
+  if (serviceWorker.controller !== null || !(await registered)) return
+  if (serviceWorker.controller !== null) return
+  await Promise.race([
+    new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true })),
+    new Promise((resolve) => setTimeout(resolve, longest)),
+  ])
 }
