@@ -33,21 +33,17 @@ export async function keepRuntime(): Promise<void> {
 /** Milliseconds that a first visit waits, so that what it fetches is kept. */
 const longest = 4000
 
-/**
- * Registers the service worker of a built page and waits until it watches this page; a private window may have none. A
- * page that is watched already waits for nothing: the browser may be at work on a newer worker for minutes.
- */
+/** Registers the service worker of a built page and waits until it watches this page; a private window may have none. */
 export async function registerOffline(): Promise<void> {
   if (!('serviceWorker' in navigator) || import.meta.env.MODE === 'development') return
-  const { serviceWorker } = navigator
-  const registered = serviceWorker.register('/sw.js', { type: 'module' }).then(
-    () => true,
+  const refused = await navigator.serviceWorker.register('/sw.js', { type: 'module' }).then(
     () => false,
+    () => true,
   )
-  if (serviceWorker.controller !== null || !(await registered)) return
-  if (serviceWorker.controller !== null) return
+  if (refused) return
+  if (navigator.serviceWorker.controller !== null) return
   await Promise.race([
-    new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true })),
+    new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true })),
     new Promise((resolve) => setTimeout(resolve, longest)),
   ])
 }

@@ -1,7 +1,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeVideo, ready, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 /**
@@ -40,9 +40,8 @@ beforeAll(async () => {
 })
 afterAll(() => site?.[Symbol.asyncDispose]())
 
-async function opened(...scripts: readonly (() => void)[]): Promise<Page> {
+async function opened(): Promise<Page> {
   const page = await site.open()
-  for (const script of scripts) await page.addInitScript(script)
   await page.goto(site.url)
   await ready(page)
   return page
@@ -69,34 +68,9 @@ async function begin(page: Page, prompt: string): Promise<void> {
 const notedIn = (page: Page) =>
   page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-')))
 
-/** As a browser may have it: while a page goes, its threads, and those it would begin, fail before it does. */
-function failingThreads(): void {
-  const all = new Set<Worker>()
-  let going = false
-  globalThis.Worker = class extends Worker {
-    constructor(script: string | URL, options?: WorkerOptions) {
-      super(script, options)
-      all.add(this)
-      if (going) queueMicrotask(() => this.dispatchEvent(new Event('error')))
-    }
-  }
-  const fail = () => {
-    going = true
-    for (const thread of all) thread.dispatchEvent(new Event('error'))
-  }
-  // After the page's own listeners, as a thread's failure comes.
-  addEventListener('load', () => addEventListener('pagehide', fail))
-}
-
 describe('a tab that is closed in the middle of a run', () => {
-  afterEach(firstThreadGone)
-
   it('leaves it to a page that is open: that one goes on from the last step and keeps the clip', async () => {
     await leftMidway('a red boat', await opened())
-  })
-
-  it('leaves it also where its threads fail before it is gone', async () => {
-    await leftMidway('a green cup', await opened(failingThreads))
   })
 })
 
@@ -116,26 +90,6 @@ async function leftMidway(prompt: string, gone: Page): Promise<void> {
   await expect.poll(() => notedIn(left)).toEqual([])
   await left.close()
 }
-
-/** The next thread is the first again once no lock is held. */
-async function firstThreadGone(): Promise<void> {
-  const page = await site.open()
-  await page.goto(`${site.url}icon.svg`)
-  await expect.poll(() => page.evaluate(async () => (await navigator.locks.query()).held)).toEqual([])
-  await page.close()
-}
-
-describe('a tab of a page that has been visited before', () => {
-  it('is of use although the browser is long at work on a newer service worker', async () => {
-    const page = await opened(() => {
-      ServiceWorkerContainer.prototype.register = () => new Promise(() => {})
-    })
-    await page.waitForFunction(() => document.querySelectorAll('#model option').length > 0, undefined, {
-      timeout: 20_000,
-    })
-    await page.close()
-  })
-})
 
 describe('the gallery of one tab', () => {
   it('shows what another has made, plays and deletes it, and both are without it', async () => {
