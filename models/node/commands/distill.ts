@@ -48,6 +48,8 @@ const guidanceRange = [1, 5] as const
 
 async function distill(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, say, show } = surroundings
+  // Read before anything is encoded, so that a slip costs no minutes.
+  const learning = { ...range(given), changes: changesOf(given), moving: movingOf(given) }
   const teacher = await openRun(given.text('teacher') ?? 'denoiser')
   const facts = factsOf(teacher.facts)
   const backend = nodeBackend()
@@ -66,14 +68,12 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     prediction: facts.prediction,
     focus: 4,
-    changes: changesOf(given),
-    moving: movingOf(given),
+    ...learning,
     set,
     backend,
     teacher: averaged(teacher.state),
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
-    ...range(given),
     updates: given.number('updates') ?? 2000,
     batch: given.number('batch') ?? 24,
     tokens: captionTokens.film,
