@@ -10,13 +10,14 @@ import { type AutoencoderConfig, spatialStride, temporalStride, tubeSize, tubes 
 import { encode } from '../onnx/encode.ts'
 import { lower } from '../onnx/lower.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
-import { type Films, unitPixels, windowBatch } from '../train/batches.ts'
+import { type Films, unitPixels, type WindowPlace, windowBatch } from '../train/batches.ts'
 import { componentWeights, covarianceOf, principalComponents } from '../train/components.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, trainingLoop } from '../train/loop.ts'
 import { autoencoderObjective } from '../train/objectives.ts'
 import { type TrainingState, trainer } from '../train/trainer.ts'
 import { filmSet } from './batches.ts'
+import { type LatentErrors, latentErrors } from './latent-errors.ts'
 import { type OptimizerName, optimizersOf } from './optimizers.ts'
 import { openRun } from './runs.ts'
 
@@ -36,6 +37,8 @@ export interface AutoencoderRun {
   readonly learningRate: number
   /** Largest deviation of the noise on the latents, each window drawing its own: what the decoder forgives a denoiser. */
   readonly noise: number
+  /** Models whose own errors are on most windows' latents instead; none, and all have noise. */
+  readonly models: readonly string[]
   readonly optimizer: OptimizerName
   readonly signal: AbortSignal
   readonly point: (point: CurvePoint) => void
@@ -46,7 +49,7 @@ export interface AutoencoderRun {
 const filmSeed = 0x2000000
 
 export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
-  const { config, backend, batch, frames, side, seed, steps, noise, signal } = options
+  const { config, backend, batch, frames, side, seed, steps, signal } = options
   const run = await openRun(options.run)
   const films = await filmSet({
     first: filmSeed,
@@ -70,7 +73,8 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
   })
   const grid = side / spatialStride
   const latents = [batch, config.channels, (frames - 1) / temporalStride + 1, grid, grid]
-  const size = latents.reduce((product, n) => product * n, 1)
+  const onCells = options.models.length > 0
+  const flawed = onCells ? await latentErrors({ ...options, films, first: filmSeed, parameters: state }) : undefined
   await trainingLoop({
     learner,
     begin: run.step,
@@ -78,11 +82,11 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
     rates: { peak: options.learningRate, warmup: 50, steps, decay: 0.4 },
     emaDecay: 0.995,
     feedsOf: (step) => {
-      const window = windowBatch({ films, seed, step, batch, frames, side })
+      const window = windowBatch({ films, seed, step, batch, frames, side, onCells })
       return {
         frames: host([batch, frames, side, side, 3], window.frames),
         weight: host([batch, frames, side, side, 1], window.weight),
-        noise: host(latents, unevenNoise(seed, step, batch, size, noise)),
+        noise: host(latents, disturbance(options, latents, step, window.places, flawed)),
       }
     },
     save: (step) => run.save(step, learner.state()),
@@ -93,13 +97,26 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
   })
 }
 
-/** Gaussian noise of each window's own deviation, uniform up to `most`. */
-function unevenNoise(seed: number, step: number, batch: number, size: number, most: number): Float32Array {
+/**
+ * What is wrong with the latents of a batch of windows, by the shape of those: a model's own errors on three windows in
+ * four, where there are any, and Gaussian noise of each window's own deviation on the others.
+ */
+function disturbance(
+  { seed, noise }: AutoencoderRun,
+  shape: readonly number[],
+  step: number,
+  places: readonly WindowPlace[],
+  flawed: LatentErrors | undefined,
+): Float32Array {
   const random = randomStream(seed, 0x60000 + step)
-  const deviations = Array.from({ length: batch }, () => random.between(0, most))
-  return gaussian(seed, 0x50000000 + step, 0, size).map(
-    (value, n) => value * (deviations[Math.floor((n * batch) / size)] as number),
-  )
+  const size = sizeOf(shape) / places.length
+  const out = gaussian(seed, 0x50000000 + step, 0, size * places.length)
+  for (const [index, place] of places.entries()) {
+    const [deviation, own] = [random.between(0, noise), out.subarray(index * size, (index + 1) * size)]
+    if (flawed !== undefined && random.chance(0.75)) flawed.copy(place, shape[4] as number, own)
+    else for (let n = 0; n < size; n++) own[n] = (own[n] as number) * deviation
+  }
+  return out
 }
 
 const atOnce = 20

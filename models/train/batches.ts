@@ -5,7 +5,7 @@
  * have seen. Held-out triples never appear. Knows no network and no file.
  */
 
-import { randomStream } from '../../shared/random.ts'
+import { type RandomStream, randomStream } from '../../shared/random.ts'
 import { spatialStride, temporalStride } from '../networks/autoencoder.ts'
 import { renderClip } from '../world/renderer.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
@@ -66,6 +66,15 @@ export interface WindowBatch {
   readonly frames: Float32Array
   /** [batch, frames, side, side, 1]: puppets count five times as much as scenery; mean about one. */
   readonly weight: Float32Array
+  readonly places: readonly WindowPlace[]
+}
+
+/** Where a window lies: its film, its first frame, its upper left pixel. */
+export interface WindowPlace {
+  readonly film: number
+  readonly frame: number
+  readonly left: number
+  readonly top: number
 }
 
 export interface WindowOptions {
@@ -76,34 +85,45 @@ export interface WindowOptions {
   readonly frames: number
   /** Side of the squares; that of the films gives whole frames. */
   readonly side: number
+  /** Lays windows on the cells of the latents: from the first frame on, at multiples of the stride. */
+  readonly onCells?: boolean
 }
 
 /**
  * Short windows of films, cut to squares around the puppet (mostly) or anywhere. A convolutional network learns as much
  * from a small square as from a frame, and the puppet is the hard part.
  */
-export function windowBatch({ films, seed, step, batch, frames, side }: WindowOptions): WindowBatch {
+export function windowBatch(options: WindowOptions): WindowBatch {
+  const { films, seed, step, batch, frames, side } = options
   const random = randomStream(seed, 0x40000 + step)
   const out = new Float32Array(batch * frames * side * side * 3)
   const weight = new Float32Array(batch * frames * side * side)
-  for (let index = 0; index < batch; index++) {
-    const first = random.integer(films.count) * films.frames + random.integer(films.frames - frames + 1)
-    const centre = random.chance(0.85) ? puppetCentre(films, first + (frames >> 1)) : undefined
-    const corner = (along: number | undefined) => {
-      const middle = along === undefined ? random.between(0, films.side) : along + random.between(-6, 6)
-      return Math.round(Math.min(films.side - side, Math.max(0, middle - side / 2)))
-    }
-    const [left, top] = [corner(centre?.x), corner(centre?.y)]
+  const places = Array.from({ length: batch }, () => placeOf(options, random))
+  for (const [index, { film, frame: first, left, top }] of places.entries()) {
     for (let n = 0; n < frames * side * side; n++) {
       const [frame, row, column] = [Math.floor(n / (side * side)), Math.floor(n / side) % side, n % side]
-      const source = (((first + frame) * films.side + top + row) * films.side + left + column) * films.channels
+      const line = (film * films.frames + first + frame) * films.side + top + row
+      const source = (line * films.side + left + column) * films.channels
       const target = index * frames * side * side + n
       weight[target] = 0.7 + (2.8 * (films.bytes[source + 3] as number)) / 255
       for (let colour = 0; colour < 3; colour++)
         out[target * 3 + colour] = (films.bytes[source + colour] as number) / 127.5 - 1
     }
   }
-  return { frames: out, weight }
+  return { frames: out, weight, places }
+}
+
+function placeOf({ films, frames, side, onCells = false }: WindowOptions, random: RandomStream): WindowPlace {
+  const film = random.integer(films.count)
+  const frame = onCells ? 0 : random.integer(films.frames - frames + 1)
+  const middle = film * films.frames + frame + (frames >> 1)
+  const centre = random.chance(0.85) ? puppetCentre(films, middle) : undefined
+  const corner = (along: number | undefined) => {
+    const wanted = along === undefined ? random.between(0, films.side) : along + random.between(-6, 6)
+    const free = Math.min(films.side - side, Math.max(0, wanted - side / 2))
+    return onCells ? Math.round(free / spatialStride) * spatialStride : Math.round(free)
+  }
+  return { film, frame, left: corner(centre?.x), top: corner(centre?.y) }
 }
 
 /** Where the puppet is in a frame (counted over all films), or undefined where it is not to be seen. */

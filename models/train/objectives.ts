@@ -20,8 +20,10 @@ export interface ClipShape {
 }
 
 /**
- * Weighted L1 and L2 of the frames and of their spatial differences (which keeps edges crisp).
- * Inputs: frames [B, F, H, W, 3]; weight [B, F, H, W, 1], mean about one; noise of the latents' shape, already scaled.
+ * Weighted L1 and L2 of the frames, and L1 of their differences in space (which keeps edges crisp) and in time (which
+ * keeps scenery steady).
+ * Inputs: frames [B, F, H, W, 3]; weight [B, F, H, W, 1], mean about one; noise of the latents' shape: what is wrong with
+ * them, already scaled.
  */
 export function autoencoderObjective(config: AutoencoderConfig, { batch, frames, height, width }: ClipShape) {
   const groups = (frames - 1) / temporalStride + 1
@@ -32,7 +34,7 @@ export function autoencoderObjective(config: AutoencoderConfig, { batch, frames,
     const latents = encoder(config, pixels)
     const error = op.subtract(decoder(config, op.add(latents, noise)), pixels)
     const plain = op.mean(op.multiply(op.add(op.abs(error), op.square(error)), weight))
-    const edges = op.add(op.mean(op.abs(difference(error, 2))), op.mean(op.abs(difference(error, 3))))
+    const edges = [1, 2, 3].map((axis) => op.mean(op.abs(difference(error, axis)))).reduce((a, b) => op.add(a, b))
     const squared = op.mean(op.square(error))
     return { loss: op.reshape(op.add(plain, edges), []), squared: op.reshape(squared, []) }
   })

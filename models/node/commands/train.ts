@@ -42,6 +42,11 @@ export const trainCommand: Command = {
     autoencoder: { kind: 'text', value: 'RUN', help: 'denoiser: which autoencoder encodes the clips (autoencoder)' },
     from: { kind: 'text', value: 'ID', help: 'go on from a released model where the run has no checkpoint' },
     side: { kind: 'number', value: 'N', help: 'autoencoder: side of the squares it learns from (40)' },
+    errors: {
+      kind: 'text',
+      value: 'ID,…',
+      help: 'autoencoder: released models whose errors its decoder learns to mend',
+    },
     rate: { kind: 'number', value: 'R', help: 'peak learning rate (0.002)' },
     decay: { kind: 'number', value: 'D', help: 'denoiser: share of the run over which the rate falls (0.3)' },
     optimizer: { kind: 'text', value: 'NAME', help: `${optimizerNames.join(' or ')} (muon)` },
@@ -71,7 +76,8 @@ export const trainCommand: Command = {
 }
 
 async function autoencoder(given: Arguments, surroundings: Surroundings): Promise<void> {
-  const from = given.text('from')
+  const [from, models] = [given.text('from'), given.text('errors')?.split(',') ?? []]
+  for (const id of models) await loadCard(id)
   if (from !== undefined) await restoreRuns(from, { encoder: given.text('run') ?? 'autoencoder' })
   await trainAutoencoder({
     config: autoencoderSizes.stickers,
@@ -81,10 +87,12 @@ async function autoencoder(given: Arguments, surroundings: Surroundings): Promis
     steps: given.number('steps') ?? 8000,
     batch: given.number('batch') ?? 16,
     films: given.number('clips') ?? 3000,
-    frames: 9,
+    // Errors of a model lie on a whole clip's latents.
+    frames: models.length > 0 ? 17 : 9,
     side: given.number('side') ?? 40,
     learningRate: given.number('rate') ?? 0.002,
     noise: 0.3,
+    models,
     optimizer: oneOf('--optimizer', given.text('optimizer') ?? 'muon', optimizerNames),
     signal: surroundings.signal,
     point: reporter(given.number('steps') ?? 8000, surroundings),
