@@ -54,13 +54,25 @@ app.use('*', async function frame(context, next) {
   context.set('requestId', requestId)
   await announceDevelopmentKey(context.env)
   await next()
-  // A streamed or cached response has headers of its own that may be frozen.
-  const response = new Response(context.res.body, context.res)
-  response.headers.set('request-id', requestId)
-  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value)
-  allowOrigin(context, response.headers)
-  context.res = response
+  // One that came over the network has frozen headers; a copy costs, so the others are written on.
+  if (!written(context, requestId)) {
+    context.res = new Response(context.res.body, context.res)
+    written(context, requestId)
+  }
 })
+
+/** Writes the headers that every answer has; false where they are frozen. */
+function written(context: Context, requestId: string): boolean {
+  const target = context.res.headers
+  try {
+    target.set('request-id', requestId)
+  } catch {
+    return false
+  }
+  for (const [name, value] of Object.entries(headers)) target.set(name, value)
+  allowOrigin(context, target)
+  return true
+}
 
 /** Names an allowed origin, exactly; any other is simply not named. */
 function allowOrigin(context: Context, target: Headers): void {

@@ -64,6 +64,9 @@ describe('strict JSON', () => {
   it('reads no further than its limit and takes no other type or encoding', async () => {
     await expect(readJson(request('x'.repeat(bodyLimit + 1)))).rejects.toMatchObject({ code: 'payload_too_large' })
     await expect(readJson(request(JSON.stringify('x'.repeat(bodyLimit - 2))))).resolves.toBeTruthy()
+    const lying = request('x'.repeat(bodyLimit + 1), { 'content-length': '2' })
+    await expect(readJson(lying)).rejects.toMatchObject({ code: 'payload_too_large' })
+    await expect(readJson(request('{}', { 'content-length': '2' }))).resolves.toEqual({})
     await expect(readJson(request('{}', { 'content-type': 'text/plain' }))).rejects.toMatchObject({ status: 415 })
     await expect(readJson(request('{}', { 'content-encoding': 'gzip' }))).rejects.toMatchObject({ status: 415 })
     await expect(readJson(request(new Uint8Array([0x22, 0xff, 0x22])))).rejects.toMatchObject({ code: 'invalid_json' })

@@ -26,10 +26,7 @@ export async function readLimited(
       size += piece.value.length
       if (size > limit) {
         await reader.cancel()
-        throw new GenerationError(
-          'payload_too_large',
-          `body: got more than ${limit} bytes, allowed are ${limit}; send less`,
-        )
+        throw tooLarge(limit)
       }
       pieces.push(piece.value)
     }
@@ -42,6 +39,18 @@ export async function readLimited(
   }
   return bytes
 }
+
+/** A body that says how long it is comes in one piece; any other is read no further than the limit. */
+async function bodyOf(request: Request): Promise<Uint8Array> {
+  const declared = request.headers.get('content-length')
+  if (declared === null || !(Number(declared) <= bodyLimit)) return readLimited(request.body, bodyLimit)
+  const bytes = new Uint8Array(await request.arrayBuffer())
+  if (bytes.length > bodyLimit) throw tooLarge(bodyLimit)
+  return bytes
+}
+
+const tooLarge = (limit: number): GenerationError =>
+  new GenerationError('payload_too_large', `body: got more than ${limit} bytes, allowed are ${limit}; send less`)
 
 /**
  * The JSON body of a request.
@@ -56,7 +65,7 @@ export async function readJson(request: Request): Promise<unknown> {
   if (!/^application\/json\s*(;\s*charset=utf-8\s*)?$/i.test(type)) {
     throw new GenerationError('unsupported_media_type', `content-type: got ${type}, allowed is application/json`)
   }
-  const bytes = await readLimited(request.body, bodyLimit)
+  const bytes = await bodyOf(request)
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)

@@ -15,13 +15,17 @@ export interface ParsedKey {
   readonly text: string
 }
 
+/** What eight steps of the division make of each byte. */
+const remainders = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let sum = byte
+  for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0)
+  return sum
+})
+
 /** CRC-32 as in IEEE 802.3, in hexadecimal. */
 export function crc32(text: string): string {
   let sum = 0xffffffff
-  for (const byte of utf8(text)) {
-    sum ^= byte
-    for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0)
-  }
+  for (const byte of utf8(text)) sum = (sum >>> 8) ^ (remainders[(sum ^ byte) & 0xff] as number)
   return ((sum ^ 0xffffffff) >>> 0).toString(16).padStart(8, '0')
 }
 
