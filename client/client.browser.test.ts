@@ -129,7 +129,7 @@ describe('the model store', () => {
     const [toy] = await zoetrope.models.list()
     expect(toy).toMatchObject({ cached: false })
     const good = client()
-    await good.models.prefetch('toy')
+    expect(await good.models.prefetch('toy')).toEqual({ kept: true })
     expect((await good.models.list())[0]).toMatchObject({ cached: true, golden: 'pass' })
   })
 })

@@ -51,6 +51,12 @@ export interface PrefetchOptions {
   readonly onProgress?: (received: number, total: number) => void
 }
 
+/** What came of fetching a model ahead. */
+export interface Prefetched {
+  /** Whether its weights stay on this device. False where there is no room: it is ready, for as long as the page is. */
+  readonly kept: boolean
+}
+
 export interface Client extends Disposable {
   readonly device: {
     /** What this machine offers. */
@@ -73,7 +79,7 @@ export interface Client extends Disposable {
      * Downloads and readies a model, and times a step of it, so that a route knows how long a run takes. A cut download
      * goes on where it was cut.
      */
-    readonly prefetch: (id: string, options?: PrefetchOptions) => Promise<void>
+    readonly prefetch: (id: string, options?: PrefetchOptions) => Promise<Prefetched>
     /** Frees the space of a model's weights. */
     readonly remove: (id: string) => Promise<void>
   }
@@ -130,11 +136,12 @@ export function clientOver({ threads, service, probe, inferenceMode }: Surroundi
     models: {
       list: () => thread().models(forever()),
       prefetch: async (id, { signal = forever(), onProgress = () => {} } = {}) => {
-        await prefetchLocally(threads, id, signal, onProgress)
+        const kept = await prefetchLocally(threads, id, signal, onProgress)
         // Where that fails the run will say why, or fall to another rung.
         await thread()
           .measure(id, signal)
           .catch(() => signal.throwIfAborted())
+        return { kept }
       },
       remove: (id) => thread().remove(id, forever()),
     },

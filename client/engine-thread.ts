@@ -18,7 +18,7 @@ export interface EngineThread extends Disposable {
     model: string,
     signal: AbortSignal,
     onProgress: (received: number, total: number) => void,
-  ) => Promise<void>
+  ) => Promise<boolean>
   readonly measure: (model: string, signal: AbortSignal) => Promise<void>
   readonly models: (signal: AbortSignal) => Promise<readonly ModelState[]>
   readonly remove: (model: string, signal: AbortSignal) => Promise<void>
@@ -133,8 +133,10 @@ export function engineThread(
       }
     },
     prefetch: async (model, signal, onProgress) => {
-      for await (const answer of ask({ kind: 'prefetch', model }, signal))
+      const kept = await answerTo(ask({ kind: 'prefetch', model }, signal), (answer) => {
         if (answer.kind === 'received') onProgress(answer.received, answer.total)
+      })
+      return kept === true
     },
     measure: async (model, signal) => void (await answerTo(ask({ kind: 'measure', model }, signal))),
     models: async (signal) => (await answerTo(ask({ kind: 'models' }, signal))) as readonly ModelState[],
@@ -151,10 +153,15 @@ function stepsOn(answer: Heard): boolean {
 
 const aborted = () => new GenerationError('aborted', 'engine: its thread was ended; begin again')
 
-async function answerTo(call: AsyncGenerator<unknown, unknown>): Promise<unknown> {
+/** The value of a call, its events heard on the way. */
+async function answerTo(
+  call: AsyncGenerator<Heard, unknown>,
+  hear: (answer: Heard) => void = () => {},
+): Promise<unknown> {
   for (;;) {
     const { done, value } = await call.next()
     if (done === true) return value
+    hear(value)
   }
 }
 

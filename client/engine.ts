@@ -73,12 +73,15 @@ export interface ModelState {
 
 export interface Engine {
   readonly generate: (request: EngineRequest, signal: AbortSignal) => AsyncIterable<EngineEvent>
-  /** Downloads a model, loads the runtime and checks the adapter, so that the next generation begins at once. */
+  /**
+   * Downloads a model, loads the runtime and checks the adapter, so that the next generation begins at once. Says whether
+   * the weights stay on this device: without room for them they are in memory alone.
+   */
   readonly prefetch: (
     id: string,
     signal: AbortSignal,
     onProgress: (received: number, total: number) => void,
-  ) => Promise<void>
+  ) => Promise<boolean>
   /** Finds out what a step of one of our models takes, unless that is known or a run comes between. */
   readonly measure: (id: string, signal: AbortSignal) => Promise<void>
   readonly models: (signal: AbortSignal) => Promise<ModelState[]>
@@ -97,7 +100,9 @@ export function createEngine(options: EngineOptions): Engine {
     },
     prefetch: async (id, signal, onProgress) => {
       const context = await house()
-      await seat(context, await context.library.card(id, signal), signal, onProgress)
+      const card = await context.library.card(id, signal)
+      await seat(context, card, signal, onProgress)
+      return context.library.cached(card)
     },
     measure: async (id, signal) => {
       const context = await house()

@@ -259,7 +259,7 @@ describe('weights that are still to come', { timeout: 240_000 }, () => {
     const fresh = engineHere(site.url)
     const prefetch: EngineThread['prefetch'] = async (...words) => {
       await promise
-      await fresh.prefetch(...words)
+      return fresh.prefetch(...words)
     }
     return { thread: { ...fresh, prefetch }, release: resolve, fails: reject }
   }

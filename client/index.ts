@@ -22,7 +22,7 @@ import type { Threads } from './local.ts'
 import { wasmThreads } from './runtime.ts'
 
 export { GenerationError } from '../shared/errors.ts'
-export type { Client, CreateOptions, PrefetchOptions } from './client.ts'
+export type { Client, CreateOptions, Prefetched, PrefetchOptions } from './client.ts'
 export type { ClientEvent, Generate, JobState, Output, PreviewFrames, VideoRequest } from './events.ts'
 export type { Hybrid } from './hybrid.ts'
 export type { Job } from './job.ts'

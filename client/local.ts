@@ -68,20 +68,20 @@ export async function* generateLocally(
     for (const each of state.hear(event)) yield { seq: ++seq, ...each } as ClientEvent
 }
 
-/** Readies a model on the first rung that bears it; its weights serve them all. */
+/** Readies a model on the first rung that bears it; its weights serve them all. Says whether they stay on the device. */
 export async function prefetchLocally(
   threads: Threads,
   model: string,
   signal: AbortSignal,
   onProgress: (received: number, total: number) => void,
-): Promise<void> {
+): Promise<boolean> {
   try {
-    await threads.get(threads.first).prefetch(model, signal, onProgress)
+    return await threads.get(threads.first).prefetch(model, signal, onProgress)
   } catch (error) {
     const failure = error as GenerationError
     if (signal.aborted || threads.first === 'wasm' || !deviceFailures.has(failure.code)) throw error
     threads.drop(threads.first)
-    await threads.get('wasm').prefetch(model, signal, onProgress)
+    return threads.get('wasm').prefetch(model, signal, onProgress)
   }
 }
 

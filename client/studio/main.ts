@@ -123,12 +123,16 @@ function say(state: 'idle' | 'ready' | 'busy', text: string): void {
   byId('place-text', HTMLElement).textContent = text
 }
 
+/** Whether the model is in memory alone, the device having no room for it. */
+let roomless = false
+const forNow = '; no room to keep the model'
+
 async function describeDevice(): Promise<void> {
   const { adapter_class: adapter, online } = await client.device.probe()
   const gpu = adapter !== 'none' && choice('provider').value !== 'wasm'
   const here = gpu ? 'On your graphics processor' : 'On your processor'
   if (job !== undefined) return
-  if (places.chosen() !== 'only_in_cloud') say('ready', `${here}${online ? '' : ', offline'}`)
+  if (places.chosen() !== 'only_in_cloud') say('ready', `${here}${online ? '' : ', offline'}${roomless ? forNow : ''}`)
   else say(online ? 'ready' : 'idle', online ? 'In the cloud' : 'Offline: requests wait')
 }
 
@@ -395,12 +399,13 @@ async function readyModel(): Promise<void> {
   if (card === undefined) return
   const saving = (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true
   if (saving) return
-  await client.models.prefetch(card.id, {
+  const { kept } = await client.models.prefetch(card.id, {
     onProgress: (received, total) => {
       if (received < total && job === undefined)
         say('busy', `Fetching the model, ${megabytes(received)} of ${megabytes(total)}`)
     },
   })
+  roomless = !kept
   await keepRuntime()
   situationChanged()
 }

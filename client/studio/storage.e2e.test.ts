@@ -71,6 +71,7 @@ describe('a storage that is full', () => {
     await ready(page)
     await shown(page, 'a red boat')
     expect(await sentence(page)).toBe(unkept)
+    await expect.poll(() => page.textContent('#place-text')).toMatch(/; no room to keep the model$/)
     await relieve()
     const { weights } = await stored(page)
     expect(weights.filter(({ state }) => state === 'ready')).toEqual([])
@@ -102,6 +103,7 @@ describe('a storage that is full', () => {
     await ready(page)
     // Once a step was timed the model is here.
     await expect.poll(() => page.textContent('#why-only_on_device')).toMatch(/^Ready, about/)
+    expect(await page.textContent('#place-text')).not.toMatch(/no room/)
     const relieve = await full(page)
     await shown(page, 'a red boat')
     expect(await sentence(page)).toBe(unkept)

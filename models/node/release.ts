@@ -3,6 +3,7 @@
  */
 
 import { createHash } from 'node:crypto'
+import { GenerationError } from '../../shared/errors.ts'
 import { type ModelCard, readCard, type WeightsReference } from '../../shared/manifest.ts'
 import type { Prediction } from '../../shared/prediction.ts'
 import { sizeOf, trace, type Value } from '../graph/graph.ts'
@@ -14,9 +15,10 @@ import { configurationsOf } from '../pipeline/model.ts'
 import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
 import { autoencoderObjective, denoiserObjective } from '../train/objectives.ts'
 import type { TrainingState } from '../train/trainer.ts'
+import { toFloat16 } from '../weights/float16.ts'
 import { writeSafetensors } from '../weights/safetensors.ts'
 import { writeAtomically } from './checkpoints.ts'
-import { cardsFolder, loadCard, modelIds, weightsFolder } from './models.ts'
+import { cardsFolder, loadCard, modelIds, releasedState, weightsFolder } from './models.ts'
 import { averaged } from './runs.ts'
 
 /** What differs from one released denoiser to the next. */
@@ -68,11 +70,40 @@ export async function releaseParts(
     denoiser: await releaseWeights(`${id}.safetensors`, state, () =>
       denoiserObjective({ ...ditSizes[size], guided }, text, { height: 8, width: 8 }, [part]),
     ),
-    autoencoder: await releaseAutoencoder(autoencoder),
+    autoencoder: await writeAutoencoder(autoencoder),
   }
 }
 
-export const releaseAutoencoder = (state: TrainingState): Promise<WeightsReference> =>
+/**
+ * Writes an autoencoder alone: each model that shares it becomes a new revision. Gives their ids.
+ * @throws GenerationError unsupported_capability where its encoder is not the one that a model's latents are from.
+ */
+export async function releaseAutoencoder(state: TrainingState): Promise<WeightsReference & { readonly ids: string[] }> {
+  const cards = await Promise.all((await modelIds()).map((id) => loadCard(id)))
+  const sharing = cards.filter(({ weights }) => weights.autoencoder?.file === autoencoderFile)
+  for (const card of sharing) requireSameEncoder(card, averaged(state), await releasedState(card))
+  const written = await writeAutoencoder(state)
+  for (const card of sharing) {
+    const revision = await nextRevision(card.id)
+    await writeCard({ ...card, revision, weights: { ...card.weights, autoencoder: written } })
+  }
+  return { ...written, ids: sharing.map(({ id }) => id) }
+}
+
+/** Equal as they are stored. */
+function requireSameEncoder(card: ModelCard, ours: TrainingState, released: TrainingState): void {
+  const stored = (values: Float32Array | undefined) => toFloat16(values ?? []).join()
+  const other = Object.keys(released).find(
+    (name) => name.startsWith('autoencoder.encoder.') && stored(released[name]) !== stored(ours[name]),
+  )
+  if (other === undefined) return
+  throw new GenerationError(
+    'unsupported_capability',
+    `${other}: is not that of ${card.id}, which would be shown latents it does not know; release it with a denoiser`,
+  )
+}
+
+const writeAutoencoder = (state: TrainingState): Promise<WeightsReference> =>
   releaseWeights(autoencoderFile, state, () =>
     autoencoderObjective(autoencoderSizes.stickers, { batch: 1, frames: 1, height: 16, width: 16 }),
   )
@@ -109,9 +140,12 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
     training: release.training,
     figures: release.figures,
   })
-  await writeAtomically(`${cardsFolder}${release.id}.json`, `${JSON.stringify(card, undefined, 2)}\n`)
+  await writeCard(card)
   return card
 }
+
+const writeCard = (card: ModelCard): Promise<void> =>
+  writeAtomically(`${cardsFolder}${card.id}.json`, `${JSON.stringify(card, undefined, 2)}\n`)
 
 /** r1 for a new model, one more than the present card's otherwise. */
 async function nextRevision(id: string): Promise<string> {

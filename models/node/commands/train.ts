@@ -204,10 +204,10 @@ async function restoreRuns(id: string, names: { readonly encoder: string; readon
 }
 
 async function release(target: (typeof targets)[number], given: Arguments, { say, emit }: Surroundings): Promise<void> {
-  const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
+  const auto = await openRun(given.text(target === 'autoencoder' ? 'run' : 'autoencoder') ?? 'autoencoder')
   if (target === 'autoencoder') {
-    const { file, bytes } = await releaseAutoencoder(auto.state)
-    return say(`wrote ${file} (${bytes} bytes)`)
+    const { file, bytes, ids } = await releaseAutoencoder(auto.state)
+    return say(`wrote ${file} (${bytes} bytes), shared by ${ids.join(', ') || 'no model yet'}`)
   }
   const run = await openRun(given.text('run') ?? 'denoiser')
   const { size, clips, prediction } = run.facts as unknown as DenoiserFacts
