@@ -34,7 +34,9 @@ export function autoencoderObjective(config: AutoencoderConfig, { batch, frames,
     const latents = encoder(config, pixels)
     const error = op.subtract(decoder(config, op.add(latents, noise)), pixels)
     const plain = op.mean(op.multiply(op.add(op.abs(error), op.square(error)), weight))
-    const edges = [1, 2, 3].map((axis) => op.mean(op.abs(difference(error, axis)))).reduce((a, b) => op.add(a, b))
+    // A picture has no time to differ in.
+    const axes = frames > 1 ? [1, 2, 3] : [2, 3]
+    const edges = axes.map((axis) => op.mean(op.abs(difference(error, axis)))).reduce((a, b) => op.add(a, b))
     const squared = op.mean(op.square(error))
     return { loss: op.reshape(op.add(plain, edges), []), squared: op.reshape(squared, []) }
   })
