@@ -6,11 +6,20 @@
  *
  * Dials, lists and limits were compared with the input schemas that Replicate published for these models in 2025 and
  * 2026, read from public copies and not through an account; those of ltx-2-fast and ltx-2-pro only with calls that
- * others make. Some rows offer less than upstream does. What a clip comes to where a model has no dial for it is
- * confirmed in part: frame rates of kling-v2.1, ltx-video and wan-2.1-1.3b, the length of video-01, and the pixels of
- * Wan at 480p, Sora 2 and LTX Video; other frame rates, the lengths of video-01-live, ray and wan-2.1-i2v-480p, and
- * the pixels behind other named resolutions are not. Prices are ceilings to reserve, not quotations: the operator's
- * account is billed by Replicate, and these were not checked against it.
+ * others make. Some rows offer less than upstream does.
+ *
+ * What a clip comes to where a model has no dial for it was compared with what makers, resellers and callers say of
+ * the same models. Not confirmed: the frame rates of kling-o1, the Soras, grok-imagine-video, pixverse-v5 (16 or 24,
+ * a reseller says), ray, ltx-2-retake and the two ltx-video-0.9.7; the pixels of ray (1360x752 and its like, some
+ * say), of video-01 and video-01-live (1366x768, a reseller says), of hailuo-02 at 512p, of kling-v2.0's square (as a
+ * reseller says) and of clips that begin with an image, which often keep its shape.
+ *
+ * Prices are ceilings to reserve, not quotations: the operator's account is billed by Replicate. They were compared
+ * with copies of its price pages that others made, and are at or above the dearest price found there for what a row
+ * offers. Only their makers' own prices were found for ltx-2-fast, ltx-2-pro, ltx-2-retake and gen4-turbo, only
+ * callers' round figures for video-01 and video-01-live, and none for pixverse-v5, ray and wan-2.1-1.3b. Community
+ * models are billed by the second of a graphics card: theirs are guesses at the longest run, of which only
+ * hunyuan-video's was worked out, from a time its makers give for a card they do not name.
  */
 
 import type { CatalogModel, Parameters } from '../../shared/catalog.ts'
@@ -40,9 +49,9 @@ const sizes = (...values: [string, ...string[]]): Parameters['size'] => ({ value
 
 const p480 = sizes('832x480', '480x832')
 const p480and720 = sizes('832x480', '480x832', '1280x720', '720x1280')
-const p720 = sizes('1280x720', '720x1280', '960x960')
 const p1080 = sizes('1920x1080', '1080x1920')
 const p720and1080 = sizes('1280x720', '720x1280', '1920x1080', '1080x1920')
+const seedance2 = sizes('864x496', '496x864', '1280x720', '720x1280')
 const p480to1080 = sizes('1280x720', '720x1280', '832x480', '480x832', '1920x1080', '1080x1920')
 const first = { frame_types: ['first_frame'] } satisfies Partial<Parameters>
 const both = { frame_types: ['first_frame', 'last_frame'] } satisfies Partial<Parameters>
@@ -221,7 +230,9 @@ export const replicateRows: readonly ReplicateRow[] = [
     seconds: [6, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
     more: { video: true, seed: false },
     options: ['start_time', 'mode'],
-    usd: '0.240000',
+    // The whole video is billed, of up to twenty seconds, however short the part.
+    unit: 'run',
+    usd: '2.500000',
   },
   {
     ref: 'tencent/hunyuan-video',
@@ -229,11 +240,12 @@ export const replicateRows: readonly ReplicateRow[] = [
     modes: ['t2v'],
     fps: { values: Array.from({ length: 30 }, (_, index) => index + 1), default: 24 },
     size: { multiple: 16, min: 16, max: 1280, max_pixels: 921600, default: '864x480' },
-    frames: [5, 200, 4, 1, 129],
+    frames: [5, 129, 4, 1, 129],
     more: { ...steps(1, 50, 50), ...guidance(1, 10, 6) },
     community: true,
     unit: 'run',
-    usd: '2.500000',
+    // The largest clip takes its makers 1904 seconds on one card; an H100 is $0.001525 a second here.
+    usd: '3.000000',
   },
   {
     ref: 'minimax/video-01',
@@ -263,7 +275,7 @@ export const replicateRows: readonly ReplicateRow[] = [
     ref: 'minimax/hailuo-02',
     summary: 'Minimax Hailuo 02',
     modes: ['t2v', 'i2v'],
-    fps: fps(24),
+    fps: fps(25),
     size: sizes('1366x768', '1920x1080', '912x512'),
     // Upstream takes ten seconds at 768 lines only.
     seconds: [6, 10],
@@ -287,7 +299,7 @@ export const replicateRows: readonly ReplicateRow[] = [
     summary: 'Kling 2.0',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p720,
+    size: sizes('1280x720', '720x1280', '720x720'),
     seconds: [5, 10],
     more: { ...first, ...negative, ...guidance(0, 1, 0.5), seed: false },
     usd: '0.400000',
@@ -311,7 +323,8 @@ export const replicateRows: readonly ReplicateRow[] = [
     seconds: [5, 10],
     more: { ...both, input_references: 7, video: true, seed: false },
     options: ['video_reference_type', 'keep_original_sound'],
-    usd: '0.300000',
+    // A video that is edited is billed at its own length, which is up to ten seconds where five are asked for.
+    usd: '0.340000',
   },
   {
     ref: 'google/veo-3',
@@ -388,7 +401,7 @@ export const replicateRows: readonly ReplicateRow[] = [
     summary: 'Seedance 2.0',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p480and720,
+    size: seedance2,
     seconds: [5, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     more: { ...both, generate_audio: true, input_references: 8 },
     usd: '0.400000',
@@ -398,7 +411,7 @@ export const replicateRows: readonly ReplicateRow[] = [
     summary: 'Seedance 2.0, fast',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p480and720,
+    size: seedance2,
     seconds: [5, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     more: { ...both, generate_audio: true, input_references: 8 },
     usd: '0.300000',
@@ -408,7 +421,7 @@ export const replicateRows: readonly ReplicateRow[] = [
     summary: 'Grok Imagine',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p480and720,
+    size: sizes('848x480', '480x848', '1280x720', '720x1280'),
     seconds: [5, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     more: { ...first, seed: false },
     usd: '0.100000',
@@ -438,7 +451,7 @@ export const replicateRows: readonly ReplicateRow[] = [
     summary: 'Luma Ray',
     modes: ['t2v', 'i2v'],
     fps: fps(24),
-    size: p720,
+    size: sizes('1280x720', '720x1280', '960x960'),
     seconds: [5],
     more: { ...both, seed: false },
     unit: 'run',
