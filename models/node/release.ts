@@ -90,8 +90,8 @@ export async function releaseAutoencoder(state: TrainingState): Promise<WeightsR
   return { ...written, ids: sharing.map(({ id }) => id) }
 }
 
-/** Equal as they are stored. */
-function requireSameEncoder(card: ModelCard, ours: TrainingState, released: TrainingState): void {
+/** Holds an autoencoder to the encoder of a model, by what is stored. @throws GenerationError unsupported_capability. */
+export function requireSameEncoder(card: ModelCard, ours: TrainingState, released: TrainingState): void {
   const stored = (values: Float32Array | undefined) => toFloat16(values ?? []).join()
   const other = Object.keys(released).find(
     (name) => name.startsWith('autoencoder.encoder.') && stored(released[name]) !== stored(ours[name]),
