@@ -10,7 +10,14 @@ import { type AutoencoderConfig, spatialStride, temporalStride, tubeSize, tubes 
 import { encode } from '../onnx/encode.ts'
 import { lower } from '../onnx/lower.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
-import { type Films, unitPixels, type WindowPlace, windowBatch } from '../train/batches.ts'
+import {
+  type Films,
+  type Recolouring,
+  recolouring,
+  unitPixels,
+  type WindowPlace,
+  windowBatch,
+} from '../train/batches.ts'
 import { componentWeights, covarianceOf, principalComponents } from '../train/components.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, trainingLoop } from '../train/loop.ts'
@@ -83,10 +90,11 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
     emaDecay: 0.995,
     feedsOf: (step) => {
       const window = windowBatch({ films, seed, step, batch, frames, side, onCells })
+      const lessons = lessonsOf(options, step, flawed)
       return {
-        frames: host([batch, frames, side, side, 3], window.frames),
+        frames: host([batch, frames, side, side, 3], recoloured(window.frames, lessons)),
         weight: host([batch, frames, side, side, 1], window.weight),
-        noise: host(latents, disturbance(options, latents, step, window.places, flawed)),
+        noise: host(latents, disturbance(options, latents, step, window.places, lessons)),
       }
     },
     save: (step) => run.save(step, learner.state()),
@@ -97,26 +105,48 @@ export async function trainAutoencoder(options: AutoencoderRun): Promise<void> {
   })
 }
 
-/**
- * What is wrong with the latents of a batch of windows, by the shape of those: a model's own errors on three windows in
- * four, where there are any, and Gaussian noise of each window's own deviation on the others.
- */
+/** What a window is to teach: to forgive Gaussian noise, to mend a model's errors, or to give back what it never saw. */
+type Lesson =
+  | { readonly kind: 'noise'; readonly deviation: number }
+  | { readonly kind: 'errors'; readonly errors: LatentErrors }
+  | { readonly kind: 'colours'; readonly recolour: Recolouring }
+
+/** The lessons of a batch. Without errors all of them are noise. */
+function lessonsOf({ seed, batch, noise }: AutoencoderRun, step: number, errors: LatentErrors | undefined): Lesson[] {
+  const random = randomStream(seed, 0x60000 + step)
+  return Array.from({ length: batch }, (): Lesson => {
+    const [deviation, choice] = [random.between(0, noise), random.uniform()]
+    if (errors === undefined || choice < 0.15) return { kind: 'noise', deviation }
+    if (choice < 0.85) return { kind: 'errors', errors }
+    // Whoever mends without it takes a picture from elsewhere for an error too.
+    return { kind: 'colours', recolour: recolouring(random) }
+  })
+}
+
+/** What is wrong with the latents of a batch of windows, by the shape of those. */
 function disturbance(
-  { seed, noise }: AutoencoderRun,
+  { seed }: AutoencoderRun,
   shape: readonly number[],
   step: number,
   places: readonly WindowPlace[],
-  flawed: LatentErrors | undefined,
+  lessons: readonly Lesson[],
 ): Float32Array {
-  const random = randomStream(seed, 0x60000 + step)
   const size = sizeOf(shape) / places.length
   const out = gaussian(seed, 0x50000000 + step, 0, size * places.length)
-  for (const [index, place] of places.entries()) {
-    const [deviation, own] = [random.between(0, noise), out.subarray(index * size, (index + 1) * size)]
-    if (flawed !== undefined && random.chance(0.75)) flawed.copy(place, shape[4] as number, own)
-    else for (let n = 0; n < size; n++) own[n] = (own[n] as number) * deviation
+  for (const [index, lesson] of lessons.entries()) {
+    const own = out.subarray(index * size, (index + 1) * size)
+    if (lesson.kind === 'errors') lesson.errors.copy(places[index] as WindowPlace, shape[4] as number, own)
+    else for (let n = 0; n < size; n++) own[n] = lesson.kind === 'noise' ? (own[n] as number) * lesson.deviation : 0
   }
   return out
+}
+
+/** Windows [B, F, H, W, 3], those recoloured that are to be. */
+function recoloured(frames: Float32Array, lessons: readonly Lesson[]): Float32Array {
+  const size = frames.length / lessons.length
+  for (const [index, lesson] of lessons.entries())
+    if (lesson.kind === 'colours') lesson.recolour(frames.subarray(index * size, (index + 1) * size))
+  return frames
 }
 
 const atOnce = 20

@@ -126,6 +126,25 @@ function placeOf({ films, frames, side, onCells = false }: WindowOptions, random
   return { film, frame, left: corner(centre?.x), top: corner(centre?.y) }
 }
 
+/** Changes pixels [n, 3] in −1…1 in place. */
+export type Recolouring = (pixels: Float32Array) => void
+
+/** Colours of no scene and no puppet: channels exchanged, turned over, paler, moved; shapes stay. */
+export function recolouring(random: RandomStream): Recolouring {
+  const [turn, mirrored] = [random.integer(3), random.chance(0.5)]
+  const channels = [0, 1, 2].map((colour) => {
+    const gain = random.between(0.3, 1) * (random.chance(0.5) ? 1 : -1)
+    return { from: (turn + (mirrored ? 3 - colour : colour)) % 3, gain, offset: random.between(-0.6, 0.6) }
+  })
+  return (pixels) => {
+    for (let at = 0; at < pixels.length; at += 3) {
+      const old = pixels.slice(at, at + 3)
+      for (const [colour, { from, gain, offset }] of channels.entries())
+        pixels[at + colour] = Math.min(1, Math.max(-1, gain * (old[from] as number) + offset))
+    }
+  }
+}
+
 /** Where the puppet is in a frame (counted over all films), or undefined where it is not to be seen. */
 function puppetCentre({ side, channels, bytes }: Films, frame: number): { x: number; y: number } | undefined {
   let [x, y, count] = [0, 0, 0]
