@@ -78,10 +78,13 @@ function written(context: Context, requestId: string): boolean {
 function allowOrigin(context: Context, target: Headers): void {
   target.append('vary', 'Origin')
   const origin = context.req.header('origin')
-  if (origin === undefined || !servicesOf(context.env).settings.origins.includes(origin)) return
+  if (origin === undefined || !isAllowedOrigin(servicesOf(context.env).settings.origins, origin)) return
   target.set('access-control-allow-origin', origin)
   target.set('access-control-expose-headers', exposed)
 }
+
+/** Letter for letter: no suffix, no other case, no port more or less. */
+export const isAllowedOrigin = (allowed: readonly string[], origin: string): boolean => allowed.includes(origin)
 
 const exposed =
   'Request-Id, Location, Retry-After, RateLimit, RateLimit-Policy, Preference-Applied, Idempotency-Replayed, ' +
