@@ -406,8 +406,9 @@ async function readyModel(): Promise<void> {
     },
   })
   roomless = !kept
-  await keepRuntime()
   situationChanged()
+  // Fails where there is no room, and then the page says why.
+  await keepRuntime()
 }
 
 start().catch(tell)
