@@ -6,7 +6,7 @@ import { base64url, fromBase64, fromBase64url, utf8 } from './bytes.ts'
 import { newId } from './ids.ts'
 import { publicUrl } from './public-url.ts'
 import { spanOf } from './ranges.ts'
-import { retryAfterMs, retryCapMs } from './retry-after.ts'
+import { retryAfterMs } from './retry-after.ts'
 import { deriveSecrets } from './secrets.ts'
 import { signUrl, type UrlClaims, verifyUrl } from './signed-url.ts'
 
@@ -15,33 +15,6 @@ const secrets = await deriveSecrets([root, btoa('fedcba9876543210fedcba987654321
 const now = 1_900_000_000_000
 
 describe('Retry-After', () => {
-  it('is never NaN, never negative, never beyond the cap with its jitter, whatever is sent', () => {
-    const odd = fc.constantFrom(
-      '-1',
-      'NaN',
-      '1e9',
-      '',
-      ' ',
-      '0x10',
-      'Infinity',
-      '9'.repeat(400),
-      'Wed, 99 Foo 1',
-      '1.5',
-    )
-    fc.assert(
-      fc.property(
-        fc.option(fc.oneof(odd, fc.string(), fc.nat().map(String))),
-        fc.double({ min: 0, max: 1, noNaN: true }),
-        (header, random) => {
-          const wait = retryAfterMs(header, now, random)
-          expect(wait).toBeGreaterThanOrEqual(0)
-          expect(wait).toBeLessThanOrEqual(retryCapMs * 1.2)
-        },
-      ),
-      { numRuns: 2_000 },
-    )
-  })
-
   it('is never early: seconds and dates are waited out up to the cap', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 60 }), fc.double({ min: 0, max: 1, noNaN: true }), (seconds, random) => {
@@ -99,17 +72,6 @@ describe('a browser token', () => {
     expect((await verifyToken(token, secrets.tokens, now + 329_000)).kind).toBe('good')
     expect((await verifyToken(token, secrets.tokens, now + 331_000)).kind).toBe('expired')
     expect((await verifyToken(token, secrets.tokens, now - 31_000)).kind).toBe('bad')
-  })
-
-  it('with any character changed is bad, ignored bits of base64 included', async () => {
-    const token = await signToken(claims(), secrets.tokens)
-    await fc.assert(
-      fc.asyncProperty(fc.nat(token.length - 1), fc.integer({ min: 33, max: 126 }), async (at, code) => {
-        const changed = token.slice(0, at) + String.fromCharCode(code) + token.slice(at + 1)
-        if (changed !== token) expect((await verifyToken(changed, secrets.tokens, now)).kind).toBe('bad')
-      }),
-      { numRuns: 500 },
-    )
   })
 
   it('is bad with another algorithm, key name, issuer or life, and with any claim missing or added', async () => {

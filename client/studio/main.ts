@@ -407,7 +407,7 @@ async function readyModel(): Promise<void> {
   })
   roomless = !kept
   situationChanged()
-  // Fails where there is no room, and then the page says why.
+  // Afterwards, since it may fail or wait where there is no room.
   await keepRuntime()
 }
 

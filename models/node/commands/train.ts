@@ -4,7 +4,7 @@
 
 import { GenerationError } from '../../../shared/errors.ts'
 import { lossWeightings, type Prediction, predictions } from '../../../shared/prediction.ts'
-import { autoencoderSizes } from '../../networks/autoencoder.ts'
+import { autoencoderSizes, spatialStride } from '../../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
@@ -78,6 +78,11 @@ export const trainCommand: Command = {
 async function autoencoder(given: Arguments, surroundings: Surroundings): Promise<void> {
   const [from, models] = [given.text('from'), given.text('errors')?.split(',') ?? []]
   for (const id of models) await loadCard(id)
+  const [side, films] = [given.number('side') ?? 40, given.number('clips') ?? 3000]
+  if (!(side >= 16 && side <= 64 && side % spatialStride === 0))
+    throw new GenerationError('invalid_parameter', `--side: got ${side}, allowed are multiples of 8 from 16 to 64`)
+  if (!(Number.isInteger(films) && films >= 20))
+    throw new GenerationError('invalid_parameter', `--clips: got ${films}, allowed is a whole number from 20`)
   if (from !== undefined) await restoreRuns(from, { encoder: given.text('run') ?? 'autoencoder' })
   await trainAutoencoder({
     config: autoencoderSizes.stickers,
@@ -86,10 +91,10 @@ async function autoencoder(given: Arguments, surroundings: Surroundings): Promis
     seed: given.number('seed') ?? 1,
     steps: given.number('steps') ?? 8000,
     batch: given.number('batch') ?? 16,
-    films: given.number('clips') ?? 3000,
+    films,
     // Errors of a model lie on a whole clip's latents.
     frames: models.length > 0 ? 17 : 9,
-    side: given.number('side') ?? 40,
+    side,
     learningRate: given.number('rate') ?? 0.002,
     noise: 0.3,
     models,
