@@ -102,7 +102,7 @@ export function createEngine(options: EngineOptions): Engine {
       const context = await house()
       const card = await context.library.card(id, signal)
       await seat(context, card, signal, onProgress)
-      return context.library.cached(card)
+      return context.store.durable && context.library.cached(card)
     },
     measure: async (id, signal) => {
       const context = await house()

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, chromium as browsers, type Page } from 'playwright'
 import { createServer, type Plugin, type ViteDevServer } from 'vite'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { chromium, chromiumFlags } from '../test/browser-project.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { chromium, quickFlags } from '../test/browser-project.ts'
 import { root } from '../test/sources.ts'
 import { toyAssets } from '../test/toy-assets.ts'
 import { isolationHeaders, zoetropeAssets } from './studio/assets.ts'
@@ -51,11 +51,13 @@ beforeAll(async () => {
   address = server.resolvedUrls?.local[0] as string
   browser = await browsers.launch({
     executablePath: chromium,
-    args: chromiumFlags,
+    args: quickFlags,
     ignoreDefaultArgs: ['--headless', '--headless=old'],
   })
 }, 120_000)
 
+// A video that plays on costs those after it their processor.
+afterEach(() => Promise.all(browser.contexts().map((each) => each.close())))
 afterAll(async () => {
   await browser?.close()
   await server?.close()
@@ -74,7 +76,10 @@ interface Counts {
 
 const counted = (page: Page) => page.evaluate(() => (globalThis as unknown as { counts: Counts }).counts)
 
-/** In the page, before its own scripts; without a GPU, where a run in software takes long. */
+/** In a page, before its own scripts: a GPU in software takes long, and one example has shown it. */
+const withoutGpu = () => void Reflect.deleteProperty(Navigator.prototype, 'gpu')
+
+/** In a page, before its own scripts. */
 function watching(): void {
   Reflect.deleteProperty(Navigator.prototype, 'gpu')
   const counts: Counts = { begun: 0, ended: 0, addresses: 0, late: 0 }
@@ -124,7 +129,7 @@ describe('an example in a page', { timeout: 240_000 }, () => {
   })
 
   it('without code makes a video', async () => {
-    await plays(await opened('examples/element.html'), 'an orange fox jumps in the snow')
+    await plays(await opened('examples/element.html', withoutGpu), 'an orange fox jumps in the snow')
   })
 
   it('of React, where strict mode does everything twice, makes one video, and leaves nothing when it goes', async () => {

@@ -37,6 +37,8 @@ export interface StoredFile {
 }
 
 export interface Store {
+  /** Whether its files outlive this page. */
+  readonly durable: boolean
   /**
    * The bytes of a file, downloaded if need be. `onProgress` hears how many of them are here.
    * @throws GenerationError weights_integrity, storage_full, offline, aborted.
@@ -68,6 +70,7 @@ export function createStore(options: StoreOptions): Store {
     inUse: new Set<string>(),
   }
   return {
+    durable: context.shelf.durable,
     read: (file, url, signal, onProgress = () => {}) =>
       context.lock(`zoetrope:${file.sha256}`, () => verified(context, { file, url, signal, onProgress })),
     list: () => listFiles(context.shelf),

@@ -123,9 +123,9 @@ function say(state: 'idle' | 'ready' | 'busy', text: string): void {
   byId('place-text', HTMLElement).textContent = text
 }
 
-/** Whether the model is in memory alone, the device having no room for it. */
+/** Whether the model is in memory alone, the device keeping none. */
 let roomless = false
-const forNow = '; no room to keep the model'
+const forNow = '; the model is not kept'
 
 async function describeDevice(): Promise<void> {
   const { adapter_class: adapter, online } = await client.device.probe()

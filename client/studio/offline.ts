@@ -33,17 +33,18 @@ export async function keepRuntime(): Promise<void> {
 /** Milliseconds that a first visit waits, so that what it fetches is kept. */
 const longest = 4000
 
-/** Registers the service worker of a built page and waits until it watches this page; a private window may have none. */
+/**
+ * Registers the service worker of a built page and waits until it watches this page, but not long: a private window may
+ * have none, and where there is no room to keep it the browser may never answer.
+ */
 export async function registerOffline(): Promise<void> {
   if (!('serviceWorker' in navigator) || import.meta.env.MODE === 'development') return
-  const refused = await navigator.serviceWorker.register('/sw.js', { type: 'module' }).then(
-    () => false,
-    () => true,
-  )
-  if (refused) return
-  if (navigator.serviceWorker.controller !== null) return
-  await Promise.race([
-    new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true })),
-    new Promise((resolve) => setTimeout(resolve, longest)),
-  ])
+  const watching = watchedBy(navigator.serviceWorker).catch(() => {})
+  await Promise.race([watching, new Promise((resolve) => setTimeout(resolve, longest))])
+}
+
+async function watchedBy(workers: ServiceWorkerContainer): Promise<void> {
+  const changed = new Promise((resolve) => workers.addEventListener('controllerchange', resolve, { once: true }))
+  await workers.register('/sw.js', { type: 'module' })
+  if (workers.controller === null) await changed
 }

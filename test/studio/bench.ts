@@ -80,7 +80,7 @@ async function firstVisit(options: SiteOptions, withGpu: boolean): Promise<numbe
   return performance.now() - began
 }
 
-const released: SiteOptions = { more: null }
+const released: SiteOptions = { more: null, measured: true }
 {
   await using sdk = await sdkSite(released)
   await using studio = await studioSite(released)

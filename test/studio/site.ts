@@ -12,7 +12,7 @@ import { build } from 'vite'
 import { sdkConfig } from '../../client/build.ts'
 import { type Assets, isolationHeaders, zoetropeAssets } from '../../client/studio/assets.ts'
 import { studioConfig } from '../../client/studio/build.ts'
-import { chromium, chromiumFlags } from '../browser-project.ts'
+import { chromium, chromiumFlags, quickFlags } from '../browser-project.ts'
 import { type StaticServerOptions, staticServer } from '../static-server.ts'
 import { toyAssets } from '../toy-assets.ts'
 
@@ -22,6 +22,8 @@ export interface SiteOptions {
   /** Where what the host has not is asked for. */
   readonly upstream?: () => string | undefined
   readonly browserFlags?: readonly string[]
+  /** Whether the browser compiles as a visitor's does, for what is measured. */
+  readonly measured?: boolean
 }
 
 export interface StudioSite extends AsyncDisposable {
@@ -67,7 +69,7 @@ export async function sdkSite({ more = toyAssets, ...options }: SiteOptions = {}
 
 async function siteOf(
   config: (outDir: string) => Promise<Parameters<typeof build>[0]>,
-  { browserFlags = [] }: SiteOptions,
+  { browserFlags = [], measured = false }: SiteOptions,
   host: StaticServerOptions,
   page?: string,
 ): Promise<StudioSite> {
@@ -81,7 +83,7 @@ async function siteOf(
   const launch = async () => {
     const context = await browsers.launchPersistentContext(profile, {
       executablePath: chromium,
-      args: [...chromiumFlags, ...browserFlags],
+      args: [...(measured ? chromiumFlags : quickFlags), ...browserFlags],
       ignoreDefaultArgs: ['--headless', '--headless=old'],
       acceptDownloads: true,
     })
