@@ -8,7 +8,7 @@ import { cp, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { loadCard, loadModel, weightsFolder } from '../models/node/models.ts'
 import { root } from './sources.ts'
 
@@ -158,6 +158,42 @@ describe('zoetrope generate', () => {
     const { out } = await zoetrope('generate', '', '--json')
     expect(JSON.parse(out).error.code).toBe('invalid_parameter')
   })
+})
+
+describe('zoetrope distill', () => {
+  it('halves a released student further where there is no run of a teacher', async () => {
+    const place = await folder()
+    vi.stubEnv('ZOETROPE_CACHE', place)
+    const few = ['--updates', '1', '--batch', '2', '--clips', '20']
+    const { code, error } = await zoetrope('distill', '--student', 'zt-nano', '--to', '4', ...few).finally(() =>
+      vi.unstubAllEnvs(),
+    )
+    expect(code).toBe(0)
+    // Guidance is in the student already.
+    expect(error.match(/^(folding|halving).*/gm)).toEqual(['halving to 4 steps'])
+    expect(await readdir(place)).toContain('student-4.checkpoint.safetensors')
+  })
+
+  const refused: Readonly<Record<string, readonly [words: readonly string[], message: string]>> = {
+    'a released model that is no student': [
+      ['--student', 'zt-nano-teacher', '--to', '4'],
+      '--student: got zt-nano-teacher, allowed is a distilled model',
+    ],
+    'a student taken for one of other steps': [
+      ['--student', 'zt-nano', '--from', '4', '--to', '2'],
+      '--from: got 4, allowed is 8, the steps of zt-nano',
+    ],
+    'a student of as many steps as it is to have': [['--student', 'zt-nano'], '--from and --to: got 8 and 8'],
+    'too few films': [['--student', 'zt-nano', '--to', '4', '--clips', '3'], '--clips: got 3, allowed is'],
+  }
+  for (const [name, [words, message]] of Object.entries(refused)) {
+    it(`refuses ${name} in one sentence`, async () => {
+      const { code, error } = await zoetrope('distill', ...words)
+      expect(code).toBeGreaterThan(0)
+      expect(error).toContain(message)
+      expect(error.trim().split('\n')).toHaveLength(1)
+    })
+  }
 })
 
 describe('damaged weights', () => {

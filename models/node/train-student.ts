@@ -36,6 +36,8 @@ export interface StudentRun {
   readonly backend: Backend
   /** The teacher's averaged parameters. */
   readonly teacher: TrainingState
+  /** Whether guidance is folded into the teacher: it is a student itself, of `from` steps. */
+  readonly guided: boolean
   /** Prefix of the stages' checkpoints. */
   readonly run: string
   readonly seed: number
@@ -56,19 +58,28 @@ export interface StudentRun {
   readonly pointOf: (updates: number) => (point: CurvePoint) => void
 }
 
-/** Names of the stages: `run-guided`, then `run-128`, `run-64`, … down to `run-N`. */
-export function stageNames({ run, from, to }: Pick<StudentRun, 'run' | 'from' | 'to'>): string[] {
-  const names = [`${run}-guided`]
-  for (let steps = from / 2; steps >= to; steps /= 2) names.push(`${run}-${steps}`)
-  return names
+/** Name of the run of a student of so many steps. */
+export const studentName = (run: string, steps: number): string => `${run}-${steps}`
+
+interface Stage {
+  /** Of the run. */
+  readonly name: string
+  /** Undefined where guidance is folded in. */
+  readonly steps: number | undefined
+}
+
+/** `run-guided` unless the teacher is guided, then `run-128`, `run-64`, … down to `run-N`. */
+function stagesOf({ run, from, to, guided }: Pick<StudentRun, 'run' | 'from' | 'to' | 'guided'>): Stage[] {
+  const stages: Stage[] = guided ? [] : [{ name: `${run}-guided`, steps: undefined }]
+  for (let steps = from / 2; steps >= to; steps /= 2) stages.push({ name: studentName(run, steps), steps })
+  return stages
 }
 
 export async function trainStudent(options: StudentRun): Promise<void> {
   let teacher = options.teacher
-  for (const [index, name] of stageNames(options).entries()) {
+  for (const { name, steps } of stagesOf(options)) {
     if (options.signal.aborted) return
-    const steps = index === 0 ? undefined : options.from / 2 ** index
-    options.say(index === 0 ? 'folding guidance in' : `halving to ${steps} steps`)
+    options.say(steps === undefined ? 'folding guidance in' : `halving to ${steps} steps`)
     teacher = await runStage(options, name, teacher, steps)
   }
 }

@@ -8,23 +8,27 @@ import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
+import type { TrainingState } from '../../train/trainer.ts'
 import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { latentSet } from '../latents.ts'
+import { loadCard, releasedState } from '../models.ts'
 import { releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
-import { stageNames, trainStudent } from '../train-student.ts'
-import { changesOf, movingOf, reporter } from './train.ts'
+import { studentName, trainStudent } from '../train-student.ts'
+import { changesOf, movingOf, reporter, restoreRuns } from './train.ts'
 
 export const distillCommand: Command = {
   summary: 'Distil a trained denoiser into a student of few steps; stages resume from their checkpoints.',
   usage: '[options]',
   options: {
     teacher: { kind: 'text', value: 'RUN', help: 'the run that is the teacher (denoiser)' },
+    student: { kind: 'text', value: 'ID', help: 'go on from a released student, in place of a teacher’s run' },
+    clips: { kind: 'number', value: 'N', help: 'films to learn from (as many as teacher or student did)' },
     run: { kind: 'text', value: 'NAME', help: 'prefix of the stages’ runs (student)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'the autoencoder the teacher was trained with (autoencoder)' },
-    from: { kind: 'number', value: 'N', help: 'steps of the teacher’s sampler (256)' },
+    from: { kind: 'number', value: 'N', help: 'steps of the teacher’s sampler (256, or the released student’s)' },
     to: { kind: 'number', value: 'N', help: 'steps of the last student (8)' },
     updates: { kind: 'number', value: 'N', help: 'updates in a stage, twice as many from 16 steps down (2000)' },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
@@ -42,6 +46,16 @@ interface Facts {
   readonly size: DitSize
   readonly clips: number
   readonly prediction: Prediction
+  /** Steps that the teacher was trained for. */
+  readonly teacherSteps: number
+}
+
+/** Whom the first stage learns from. */
+interface Teacher {
+  readonly steps: Range
+  readonly parameters: TrainingState
+  readonly guided: boolean
+  readonly facts: Facts
 }
 
 const guidanceRange = [1, 5] as const
@@ -49,19 +63,19 @@ const guidanceRange = [1, 5] as const
 async function distill(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, say, show } = surroundings
   // Read before anything is encoded, so that a slip costs no minutes.
-  const learning = { ...range(given), changes: changesOf(given), moving: movingOf(given) }
-  const teacher = await openRun(given.text('teacher') ?? 'denoiser')
-  const facts = factsOf(teacher.facts)
+  const learning = { changes: changesOf(given), moving: movingOf(given) }
+  const { steps, parameters, guided, facts } = await teacherOf(given)
   const backend = nodeBackend()
+  const count = facts.clips
   const set = await latentSet({
     config: autoencoderSizes.stickers,
     parameters: averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state),
     backend,
-    count: facts.clips,
+    count,
     frames: 17,
     side: 64,
     signal,
-    progress: (done) => show(`encoding clips ${done}/${facts.clips}`),
+    progress: (done) => show(`encoding clips ${done}/${count}`),
   })
   await trainStudent({
     config: ditSizes[facts.size],
@@ -69,9 +83,11 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     prediction: facts.prediction,
     focus: 4,
     ...learning,
+    ...steps,
     set,
     backend,
-    teacher: averaged(teacher.state),
+    teacher: parameters,
+    guided,
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
     updates: given.number('updates') ?? 2000,
@@ -79,17 +95,57 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     tokens: captionTokens.film,
     learningRate: given.number('rate') ?? 3e-4,
     guidance: guidanceRange,
-    facts: { ...facts, teacherSteps: teacher.step },
+    facts: { ...facts },
     signal,
     say,
     pointOf: (total) => reporter(total, surroundings),
   })
 }
 
+async function teacherOf(given: Arguments): Promise<Teacher> {
+  const clips = given.number('clips')
+  if (clips !== undefined && !(Number.isInteger(clips) && clips >= 20))
+    throw new GenerationError('invalid_parameter', `--clips: got ${clips}, allowed is a whole number from 20`)
+  const student = given.text('student')
+  if (student !== undefined) return releasedStudent(student, given, clips)
+  const steps = range(given, 256)
+  const run = await openRun(given.text('teacher') ?? 'denoiser')
+  const facts = factsOf(run.facts)
+  return {
+    steps,
+    parameters: averaged(run.state),
+    guided: false,
+    facts: { ...facts, clips: clips ?? facts.clips, teacherSteps: run.step },
+  }
+}
+
+/** Its autoencoder becomes that of the runs, where they have none. */
+async function releasedStudent(id: string, given: Arguments, clips: number | undefined): Promise<Teacher> {
+  const card = await loadCard(id)
+  const [own] = card.parameters.num_inference_steps.values ?? []
+  if (!card.architecture?.guided || own === undefined)
+    throw new GenerationError('invalid_parameter', `--student: got ${id}, allowed is a distilled model, as zt-nano is`)
+  const from = given.number('from') ?? own
+  if (from !== own)
+    throw new GenerationError('invalid_parameter', `--from: got ${from}, allowed is ${own}, the steps of ${id}`)
+  const steps = range(given, own)
+  await restoreRuns(id, { encoder: given.text('autoencoder') ?? 'autoencoder' })
+  return {
+    steps,
+    parameters: await releasedState(card),
+    guided: true,
+    facts: {
+      size: card.architecture.denoiser as DitSize,
+      clips: clips ?? Number(card.training.clips),
+      prediction: card.prediction,
+      teacherSteps: Number(card.training.teacher_steps),
+    },
+  }
+}
+
 async function release(given: Arguments, { say, emit }: Surroundings): Promise<void> {
-  const { from, to } = range(given)
-  const name = stageNames({ run: given.text('run') ?? 'student', from, to }).at(-1) as string
-  const run = await openRun(name)
+  const { from, to } = range(given, 256)
+  const run = await openRun(studentName(given.text('run') ?? 'student', to))
   const { size, clips, prediction } = factsOf(run.facts)
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
@@ -120,8 +176,13 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
   emit(card)
 }
 
-function range(given: Arguments): { readonly from: number; readonly to: number } {
-  const [from, to] = [given.number('from') ?? 256, given.number('to') ?? 8]
+interface Range {
+  readonly from: number
+  readonly to: number
+}
+
+function range(given: Arguments, teacherSteps: number): Range {
+  const [from, to] = [given.number('from') ?? teacherSteps, given.number('to') ?? 8]
   const isPower = (value: number) => Number.isInteger(Math.log2(value)) && value >= 1
   if (isPower(from) && isPower(to) && to < from) return { from, to }
   throw new GenerationError(

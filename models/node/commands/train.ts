@@ -192,7 +192,10 @@ function learningOf(given: Arguments) {
 }
 
 /** Gives the runs that have no checkpoint yet the weights of a released model. */
-async function restoreRuns(id: string, names: { readonly encoder: string; readonly denoiser?: string }): Promise<void> {
+export async function restoreRuns(
+  id: string,
+  names: { readonly encoder: string; readonly denoiser?: string },
+): Promise<void> {
   const card = await loadCard(id)
   const parameters = Object.entries(await releasedState(card))
   const isEncoder = ([name]: readonly [string, Float32Array]) => name.startsWith('autoencoder.')
