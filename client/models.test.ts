@@ -42,6 +42,13 @@ function site(more: Readonly<Record<string, unknown>>): string[] {
   return asked
 }
 
+/** A connection that is open and brings nothing. */
+const silent = (_url: string, { signal }: RequestInit) =>
+  new Promise((_resolve, reject) => {
+    signal?.throwIfAborted()
+    signal?.addEventListener('abort', () => reject(signal.reason))
+  })
+
 const shelves = () => ({
   store: createStore({ shelf: memoryShelf(), lock: (_name, body) => body(), pause: async () => {} }),
   cards: memoryShelf(),
@@ -102,6 +109,19 @@ describe('cards of a site whose key is pinned', () => {
     await expect(modelLibrary({ base, ...shelves() }).card('toy', signal)).resolves.toBeDefined()
     vi.stubGlobal('navigator', { onLine: false })
     expect(await library().card('toy', signal)).toEqual(card)
+  })
+
+  it('are taken as they were where the network says nothing', async () => {
+    site({ ...texts, 'manifest.json': await manifest(1) })
+    await library().card('toy', signal)
+    const patience = { first: 400, known: 50 }
+    vi.stubGlobal('navigator', { onLine: true })
+    vi.stubGlobal('fetch', silent)
+    expect(await modelLibrary({ base, keys: [pinned], ...there, patience }).card('toy', signal)).toEqual(card)
+    // Where none was ever had, that is said; and who gives up is heard at once.
+    const bare = modelLibrary({ base, ...shelves(), patience })
+    await expect(bare.card('toy', signal)).rejects.toMatchObject({ code: 'offline' })
+    await expect(bare.card('toy', AbortSignal.abort())).rejects.toMatchObject({ name: 'AbortError' })
   })
 
   it('follow a release that comes while the page is open', async () => {

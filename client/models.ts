@@ -53,13 +53,25 @@ export interface LibraryOptions {
   /** Ed25519 public keys, 32 bytes as base64url; none where nothing is pinned. */
   readonly keys?: readonly string[]
   readonly texts: TextShelf
+  readonly patience?: NetworkPatience
 }
 
-export function modelLibrary({ base, store, cards, keys = [], texts }: LibraryOptions): ModelLibrary {
+/** Milliseconds that a document may take over the network. */
+export interface NetworkPatience {
+  readonly first: number
+  /** Where it is here as it was. */
+  readonly known: number
+}
+
+const usualPatience: NetworkPatience = { first: 30_000, known: 4_000 }
+
+export function modelLibrary(options: LibraryOptions): ModelLibrary {
+  const { base, store, cards, keys = [], texts, patience = usualPatience } = options
   const manifests = new Map<string, ImportedManifest>()
-  const release = releaseAt(base, cards, keys)
+  const memory = { shelf: cards, patience }
+  const release = releaseAt(base, memory, keys)
   const document = (name: string, path: string, signal: AbortSignal) =>
-    remembered(cards, name, `${base}${path}`, signal, (bytes) => release.vouch(path, bytes, signal))
+    remembered(memory, name, `${base}${path}`, signal, (bytes) => release.vouch(path, bytes, signal))
   const index = async (signal: AbortSignal) => {
     const result = v.safeParse(indexSchema, await document('index.json', 'index.json', signal))
     if (result.success) return result.output
@@ -141,10 +153,10 @@ interface Release {
   readonly vouch: (path: string, bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal) => Promise<void>
 }
 
-function releaseAt(base: string, shelf: Shelf, keys: readonly string[]): Release {
+function releaseAt(base: string, memory: Memory, keys: readonly string[]): Release {
   let known: Promise<WeightsManifest | undefined> | undefined
   const newest = (signal: AbortSignal) => {
-    const asked = manifestAt(base, shelf, keys, signal)
+    const asked = manifestAt(base, memory, keys, signal)
     known = asked
     asked.catch(() => {
       if (known === asked) known = undefined
@@ -173,17 +185,17 @@ const versionName = 'manifest-version'
 /** The chunks of this site's weights; undefined where there is no manifest and none is asked for. */
 async function manifestAt(
   base: string,
-  shelf: Shelf,
+  memory: Memory,
   pinned: readonly string[],
   signal: AbortSignal,
 ): Promise<WeightsManifest | undefined> {
-  const data = await remembered(shelf, 'manifest.json', `${base}manifest.json`, signal).catch((error: unknown) => {
+  const data = await remembered(memory, 'manifest.json', `${base}manifest.json`, signal).catch((error: unknown) => {
     if (pinned.length > 0 || signal.aborted) throw error
     return undefined
   })
   if (data === undefined) return undefined
   const manifest = await readWeightsManifest(data, await Promise.all(pinned.map(publicKeyOf)))
-  if (pinned.length > 0) await requireNewest(shelf, manifest)
+  if (pinned.length > 0) await requireNewest(memory.shelf, manifest)
   return manifest
 }
 
@@ -218,9 +230,15 @@ const withChunks = (file: WeightsReference, { chunk_bytes, chunks }: ChunkedFile
 
 type Check = (bytes: Uint8Array<ArrayBuffer>) => Promise<void>
 
+/** Where small documents are remembered, and how long the network is waited for. */
+interface Memory {
+  readonly shelf: Shelf
+  readonly patience: NetworkPatience
+}
+
 /** JSON from the network, or as it was when it was last fetched; without a network nothing is asked. */
 async function remembered(
-  shelf: Shelf,
+  { shelf, patience }: Memory,
   name: string,
   url: string,
   signal: AbortSignal,
@@ -230,26 +248,34 @@ async function remembered(
     await check(bytes)
     return parsed(bytes, from)
   }
-  const known = navigator.onLine ? undefined : await readFile(shelf, name)
-  if (known !== undefined) return checked(known, name)
-  const response = await fetch(url, { signal, cache: 'no-cache' }).catch((cause: unknown) => {
-    signal.throwIfAborted()
-    return cause
-  })
-  if (response instanceof Response && response.ok) {
-    const bytes = new Uint8Array(await response.arrayBuffer())
+  const known = await readFile(shelf, name)
+  if (known !== undefined && !navigator.onLine) return checked(known, name)
+  const answer = await answerOf(url, signal, known === undefined ? patience.first : patience.known)
+  if (answer instanceof Uint8Array) {
+    const bytes = answer as Uint8Array<ArrayBuffer>
     const read = await checked(bytes, url)
     await noteFile(shelf, name, bytes)
     return read
   }
-  const kept = await readFile(shelf, name)
-  if (kept !== undefined) return checked(kept, name)
-  if (!(response instanceof Response))
-    throw new GenerationError('offline', `models: ${url} cannot be reached; connect once`, { cause: response })
+  if (known !== undefined) return checked(known, name)
+  if (!(answer instanceof Response))
+    throw new GenerationError('offline', `models: ${url} cannot be reached; connect once`, { cause: answer })
   throw new GenerationError(
     'not_found',
-    `models: ${url} answered ${response.status}; name a model of ${new URL('index.json', url)}`,
+    `models: ${url} answered ${answer.status}; name a model of ${new URL('index.json', url)}`,
   )
+}
+
+/** A document's bytes, an answer that has none, or why there is no answer: a silent network is as good as none. */
+async function answerOf(url: string, signal: AbortSignal, longest: number): Promise<unknown> {
+  const within = AbortSignal.any([signal, AbortSignal.timeout(longest)])
+  try {
+    const response = await fetch(url, { signal: within, cache: 'no-cache' })
+    return response.ok ? new Uint8Array(await response.arrayBuffer()) : response
+  } catch (cause) {
+    signal.throwIfAborted()
+    return cause
+  }
 }
 
 function parsed(bytes: Uint8Array, from: string): unknown {
