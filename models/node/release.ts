@@ -99,7 +99,7 @@ export function requireSameEncoder(card: ModelCard, ours: TrainingState, release
   if (other === undefined) return
   throw new GenerationError(
     'unsupported_capability',
-    `${other}: is not that of ${card.id}, which would be shown latents it does not know; release it with a denoiser`,
+    `${other}: is not that of ${card.id}, which would be shown latents it does not know; take the encoder that it learned with`,
   )
 }
 

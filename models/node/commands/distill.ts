@@ -14,7 +14,7 @@ import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { latentSet } from '../latents.ts'
 import { loadCard, releasedState } from '../models.ts'
-import { releaseCard, releaseParts } from '../release.ts'
+import { releaseCard, releaseParts, requireSameEncoder } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { studentName, trainStudent } from '../train-student.ts'
 import { changesOf, movingOf, reporter, restoreRuns } from './train.ts'
@@ -129,10 +129,13 @@ async function releasedStudent(id: string, given: Arguments, clips: number | und
   if (from !== own)
     throw new GenerationError('invalid_parameter', `--from: got ${from}, allowed is ${own}, the steps of ${id}`)
   const steps = range(given, own)
-  await restoreRuns(id, { encoder: given.text('autoencoder') ?? 'autoencoder' })
+  const encoder = given.text('autoencoder') ?? 'autoencoder'
+  await restoreRuns(id, { encoder })
+  const parameters = await releasedState(card)
+  requireSameEncoder(card, averaged((await openRun(encoder)).state), parameters)
   return {
     steps,
-    parameters: await releasedState(card),
+    parameters,
     guided: true,
     facts: {
       size: card.architecture.denoiser as DitSize,
