@@ -124,7 +124,7 @@ function say(state: 'idle' | 'ready' | 'busy', text: string): void {
 }
 
 /** Whether the model is in memory alone, the device keeping none. */
-let roomless = false
+let unkept = false
 const forNow = '; the model is not kept'
 
 async function describeDevice(): Promise<void> {
@@ -132,7 +132,7 @@ async function describeDevice(): Promise<void> {
   const gpu = adapter !== 'none' && choice('provider').value !== 'wasm'
   const here = gpu ? 'On your graphics processor' : 'On your processor'
   if (job !== undefined) return
-  if (places.chosen() !== 'only_in_cloud') say('ready', `${here}${online ? '' : ', offline'}${roomless ? forNow : ''}`)
+  if (places.chosen() !== 'only_in_cloud') say('ready', `${here}${online ? '' : ', offline'}${unkept ? forNow : ''}`)
   else say(online ? 'ready' : 'idle', online ? 'In the cloud' : 'Offline: requests wait')
 }
 
@@ -405,7 +405,7 @@ async function readyModel(): Promise<void> {
         say('busy', `Fetching the model, ${megabytes(received)} of ${megabytes(total)}`)
     },
   })
-  roomless = !kept
+  unkept = !kept
   situationChanged()
   // Afterwards, since it may fail or wait where there is no room.
   await keepRuntime()
