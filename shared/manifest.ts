@@ -45,6 +45,8 @@ export const modelCardSchema = v.strictObject({
     autoencoder: v.string(),
     guided: v.boolean(),
     tokenizer: v.string(),
+    /** How many numbers a cell passes to the frame before and after; none in models of before. */
+    passes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1024))),
   }),
   prediction: v.picklist(['noise', 'sample', 'velocity', 'flow']),
   schedule: v.literal('cosine'),

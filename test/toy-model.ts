@@ -4,7 +4,7 @@
 
 import { input, type ParameterDescription, scope, trace, type Value } from '../models/graph/graph.ts'
 import { autoencoderSizes, decoder, encoder, latentStrides } from '../models/networks/autoencoder.ts'
-import { dit, ditSizes } from '../models/networks/dit.ts'
+import { dit, ditOf, ditSizes } from '../models/networks/dit.ts'
 import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.ts'
 import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
 import { initialize } from '../models/train/initialize.ts'
@@ -41,6 +41,9 @@ export async function toyModel({
   return { card: toyCard(id, guided, parameters, { denoiser, autoencoder } as ModelCard['weights']), files }
 }
 
+/** As the released models have them, fewer. */
+const passes = 8
+
 const defaults = (guided: boolean): ModelCard['parameters'] => ({
   num_frames: { min: 1, max: 81, stride: 4, offset: 1, default: 9 },
   fps: { default: 8 },
@@ -63,7 +66,14 @@ function toyCard(
     latents: { ...latentStrides, channels: autoencoderSizes.tiny.channels, plan: 'cosine' },
     summary: 'Random weights, for tests.',
     license: 'Apache-2.0',
-    architecture: { denoiser: 'tiny', textEncoder: 'tiny', autoencoder: 'tiny', guided, tokenizer: tokenizerRevision },
+    architecture: {
+      denoiser: 'tiny',
+      textEncoder: 'tiny',
+      autoencoder: 'tiny',
+      guided,
+      tokenizer: tokenizerRevision,
+      passes,
+    },
     prediction: 'velocity',
     schedule: 'cosine',
     weights,
@@ -74,7 +84,7 @@ function toyCard(
 }
 
 function denoiserParameters(guided: boolean): readonly ParameterDescription[] {
-  const config = { ...ditSizes.tiny, guided }
+  const config = ditOf(ditSizes.tiny, { guided, passes })
   return parametersOf(() => {
     const text = scope('text', () =>
       textEncoder(

@@ -4,8 +4,8 @@
  * Peebles & Xie 2022 (2212.09748) for adaLN-Zero; text by cross-attention with a silent start and by its mean in the
  * modulation; rotary positions over frame, row and column; RMS-normalised queries and keys. Before the tokens and after
  * them a few convolutions look at neighbouring cells of the latents, joined by a skip: what is local (edges that go on
- * from cell to cell, the last traces of noise) does not have to pass through a token, which is as wide as it has
- * numbers. One set of weights serves every size and length, since nothing but the rotary tables depends on them. A frame
+ * from cell to cell, the last traces of noise, scenery that moves by part of a token) does not have to pass through a
+ * token, which is as wide as it has numbers. One set of weights serves every size and length, since nothing but the rotary tables depends on them. A frame
  * of its own time (0 where it is given clean) makes image and video prompting the same network. Knows no schedule and no
  * sampler.
  *
@@ -28,8 +28,11 @@ export interface DitConfig {
   readonly width: number
   readonly depth: number
   readonly heads: number
-  /** Convolutions over cells of the latents: their width, and how many blocks stand before and after the tokens. */
-  readonly local: { readonly width: number; readonly before: number; readonly after: number }
+  /**
+   * Convolutions over cells of the latents: their width, how many blocks stand before and after the tokens, and how many
+   * numbers a cell passes to the frame before and to the frame after, none as models had it at first.
+   */
+  readonly local: { readonly width: number; readonly before: number; readonly after: number; readonly passes: number }
   /** Width of the text embeddings. */
   readonly textWidth: number
   /** Width of the sinusoidal features of time and guidance. */
@@ -108,11 +111,27 @@ function cellBlocks(
       const [shift, factor, gate] = modulation('modulation', local.width, 3) as [Value, Value, Value]
       const rows = asRows(hidden, frames)
       const calm = op.reshape(moved(layerNorm(rows), factor, shift), cells.shape)
-      const mixed = linear('mix', act(convolution3x3('conv', calm, local.width)), local.width)
+      const alone = convolution3x3('conv', calm, local.width)
+      const seen = local.passes === 0 ? alone : op.add(alone, fromNeighbours(calm, frames, local))
+      const mixed = linear('mix', act(seen), local.width)
       return op.reshape(gated(rows, gate, asRows(mixed, frames)), cells.shape)
     })
   }
   return hidden
+}
+
+/**
+ * What the frames before and after say about a cell, [B·F, H, W, E]; silent at the start. A camera moves scenery by less
+ * than a token between two frames: that is followed here, cell by cell, in the direction that the modulation lets through.
+ */
+function fromNeighbours(cells: Value, frames: number, { width, passes }: DitConfig['local']): Value {
+  const [all, height, columns] = cells.shape as [number, number, number, number]
+  const passed = op.reshape(linear('pass', cells, 2 * passes), [all / frames, frames, height, columns, 2 * passes])
+  const framed = op.pad(passed, [0, 1, 0, 0, 0], [0, 1, 0, 0, 0]) //                  [B, F + 2, H, W, 2·passes]
+  const before = op.slice(op.slice(framed, 1, 0, frames), 4, 0, passes)
+  const after = op.slice(op.slice(framed, 1, 2), 4, passes)
+  const both = op.reshape(op.concatenate([before, after], 4), [all, height, columns, 2 * passes])
+  return convolution3x3('moves', both, width, 0)
 }
 
 const activations = { gelu, squaredRelu } as const
@@ -205,7 +224,7 @@ const common = {
   featureWidth: 128,
   activation: 'squaredRelu',
   rotaryBase: 100,
-  local: { width: 96, before: 1, after: 3 },
+  local: { width: 96, before: 1, after: 3, passes: 0 },
   guided: false,
 } as const
 
@@ -218,7 +237,7 @@ export const ditSizes = {
     depth: 2,
     heads: 2,
     rotaryShares: [4, 6, 6],
-    local: { width: 24, before: 1, after: 1 },
+    local: { width: 24, before: 1, after: 1, passes: 0 },
   },
   nano: { ...common, width: 256, depth: 6, heads: 4, rotaryShares: [8, 12, 12] },
   small: { ...common, width: 384, depth: 9, heads: 6, rotaryShares: [8, 12, 12] },
@@ -226,3 +245,20 @@ export const ditSizes = {
 } as const satisfies Record<string, DitConfig>
 
 export type DitSize = keyof typeof ditSizes
+
+/** What of a network its weights fix, beside its size. */
+export interface DitForm {
+  readonly guided: boolean
+  /** See DitConfig.local. */
+  readonly passes: number
+}
+
+/** The passes of what is trained anew. */
+export const usualPasses = 32
+
+/** A size in some form. */
+export const ditOf = (size: DitConfig, { guided, passes }: DitForm): DitConfig => ({
+  ...size,
+  guided,
+  local: { ...size.local, passes },
+})

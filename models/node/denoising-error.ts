@@ -7,16 +7,17 @@ import { cosine } from '../../shared/schedule.ts'
 import { type Draw, draw, type LatentSet, mixed } from '../train/denoising.ts'
 import type { Denoise } from '../train/distill.ts'
 import type { Attributes } from '../world/vocabulary.ts'
-import { colours, puppets } from '../world/vocabulary.ts'
+import { cameras, colours, puppets } from '../world/vocabulary.ts'
 import type { DenoiserSession } from './denoiser-session.ts'
 
 /** Mean squared errors of the clean estimate at one time of the cosine schedule; the latents have about unit variance. */
 export interface LevelError {
   readonly time: number
   readonly error: number
-  /** How much larger it is when another puppet, another colour is named: 0 where the word says nothing to the network. */
+  /** How much larger it is when another puppet, colour or camera is named: 0 where the word says nothing to the network. */
   readonly puppet: number
   readonly colour: number
+  readonly camera: number
 }
 
 export const judgedTimes = [0.1, 0.3, 0.5, 0.7, 0.8, 0.9] as const
@@ -38,11 +39,13 @@ export async function denoisingErrors(session: DenoiserSession, judged: JudgedBa
   const right = drawOf(judged.set.attributes)
   const puppet = told((asked) => ({ puppet: following(puppets, asked.puppet) }))
   const colour = told((asked) => ({ colour: following(colours, asked.colour) }))
+  const camera = told((asked) => ({ camera: following(cameras, asked.camera) }))
   const errors: LevelError[] = []
   for (const time of judgedTimes) {
     const errorOf = ({ text }: Draw) => errorAt(session.under(text), right, time)
     const error = await errorOf(right)
-    errors.push({ time, error, puppet: (await errorOf(puppet)) - error, colour: (await errorOf(colour)) - error })
+    const more = async (told: Draw) => (await errorOf(told)) - error
+    errors.push({ time, error, puppet: await more(puppet), colour: await more(colour), camera: await more(camera) })
   }
   return errors
 }

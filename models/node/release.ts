@@ -8,7 +8,7 @@ import { type ModelCard, readCard, type WeightsReference } from '../../shared/ma
 import type { Prediction } from '../../shared/prediction.ts'
 import { sizeOf, trace, type Value } from '../graph/graph.ts'
 import { autoencoderSizes, latentStrides } from '../networks/autoencoder.ts'
-import { type DitSize, ditSizes } from '../networks/dit.ts'
+import { type DitForm, type DitSize, ditOf, ditSizes } from '../networks/dit.ts'
 import { textEncoderSizes } from '../networks/text-encoder.ts'
 import { modelCost, ownGraphs } from '../pipeline/cost.ts'
 import { configurationsOf } from '../pipeline/model.ts'
@@ -27,6 +27,7 @@ export interface Release {
   readonly summary: string
   readonly size: string
   readonly guided: boolean
+  readonly passes: number
   readonly prediction: Prediction
   readonly steps: ModelCard['parameters']['num_inference_steps']
   readonly guidance: ModelCard['parameters']['guidance_scale']
@@ -60,7 +61,7 @@ async function releaseWeights(
 /** The parts of a release: the run's denoiser with its text encoder, and the autoencoder it was trained with. */
 export async function releaseParts(
   id: string,
-  { size, guided }: { readonly size: DitSize; readonly guided: boolean },
+  { size, ...form }: DitForm & { readonly size: DitSize },
   state: TrainingState,
   autoencoder: TrainingState,
 ): Promise<ModelCard['weights']> {
@@ -68,7 +69,7 @@ export async function releaseParts(
   const part = { name: 'clip', batch: 1, frames: 1, tokens: 8, share: 1 }
   return {
     denoiser: await releaseWeights(`${id}.safetensors`, state, () =>
-      denoiserObjective({ ...ditSizes[size], guided }, text, { height: 8, width: 8 }, [part]),
+      denoiserObjective(ditOf(ditSizes[size], form), text, { height: 8, width: 8 }, [part]),
     ),
     autoencoder: await writeAutoencoder(autoencoder),
   }
@@ -116,6 +117,7 @@ export async function releaseCard(release: Release, weights: ModelCard['weights'
     autoencoder: 'stickers',
     guided: release.guided,
     tokenizer: tokenizerRevision,
+    ...(release.passes === 0 ? {} : { passes: release.passes }),
   }
   const card = readCard({
     id: release.id,

@@ -7,7 +7,7 @@
 import { GenerationError } from '../../shared/errors.ts'
 import type { ModelCard } from '../../shared/manifest.ts'
 import { type AutoencoderConfig, autoencoderSizes } from '../networks/autoencoder.ts'
-import { type DitConfig, ditSizes } from '../networks/dit.ts'
+import { type DitConfig, ditOf, ditSizes } from '../networks/dit.ts'
 import { type TextEncoderConfig, textEncoderSizes } from '../networks/text-encoder.ts'
 import type { LowerOptions } from '../onnx/lower.ts'
 import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
@@ -44,7 +44,7 @@ export function configurationsOf({
   architecture,
 }: Pick<ModelCard, 'architecture'>): Pick<Model, 'denoiser' | 'text' | 'autoencoder'> {
   return {
-    denoiser: { ...named(ditSizes, architecture.denoiser), guided: architecture.guided },
+    denoiser: ditOf(named(ditSizes, architecture.denoiser), { ...architecture, passes: architecture.passes ?? 0 }),
     text: { ...named(textEncoderSizes, architecture.textEncoder), vocabulary: vocabularySize },
     autoencoder: named(autoencoderSizes, architecture.autoencoder),
   }

@@ -61,7 +61,13 @@ const changes: readonly Partial<Recipe>[] = [
 ]
 
 const batch = 48
-const config = { ...ditSizes.nano, width: 128, depth: 4, heads: 2, local: { width: 48, before: 1, after: 2 } }
+const config = {
+  ...ditSizes.nano,
+  width: 128,
+  depth: 4,
+  heads: 2,
+  local: { width: 48, before: 1, after: 2, passes: 16 },
+}
 const text = { ...textEncoderSizes.nano, vocabulary: vocabularySize }
 
 const { values } = parseArgs({ options: { steps: { type: 'string', default: '400' } } })

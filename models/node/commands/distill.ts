@@ -5,7 +5,7 @@
 import { GenerationError } from '../../../shared/errors.ts'
 import type { Prediction } from '../../../shared/prediction.ts'
 import { autoencoderSizes } from '../../networks/autoencoder.ts'
-import { type DitSize, ditSizes } from '../../networks/dit.ts'
+import { type DitSize, ditOf, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import type { TrainingState } from '../../train/trainer.ts'
@@ -46,6 +46,8 @@ interface Facts {
   readonly size: DitSize
   readonly clips: number
   readonly prediction: Prediction
+  /** None in runs of before. */
+  readonly passes?: number
   /** Steps that the teacher was trained for. */
   readonly teacherSteps: number
 }
@@ -78,7 +80,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     progress: (done) => show(`encoding clips ${done}/${count}`),
   })
   await trainStudent({
-    config: ditSizes[facts.size],
+    config: ditOf(ditSizes[facts.size], { guided: false, passes: facts.passes ?? 0 }),
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     prediction: facts.prediction,
     focus: 4,
@@ -141,6 +143,7 @@ async function releasedStudent(id: string, given: Arguments, clips: number | und
       size: card.architecture.denoiser as DitSize,
       clips: clips ?? Number(card.training.clips),
       prediction: card.prediction,
+      passes: card.architecture.passes ?? 0,
       teacherSteps: Number(card.training.teacher_steps),
     },
   }
@@ -149,16 +152,17 @@ async function releasedStudent(id: string, given: Arguments, clips: number | und
 async function release(given: Arguments, { say, emit }: Surroundings): Promise<void> {
   const { from, to } = range(given, 256)
   const run = await openRun(studentName(given.text('run') ?? 'student', to))
-  const { size, clips, prediction } = factsOf(run.facts)
+  const { size, clips, prediction, passes = 0 } = factsOf(run.facts)
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
-  const weights = await releaseParts(id, { size, guided: true }, run.state, auto.state)
+  const weights = await releaseParts(id, { size, guided: true, passes }, run.state, auto.state)
   const card = await releaseCard(
     {
       id,
       summary: `Stickers from text in ${to} steps, one evaluation each.`,
       size,
       guided: true,
+      passes,
       prediction,
       steps: { values: [to], min: to, max: to, default: to },
       guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 4 },

@@ -4,8 +4,8 @@
 
 import { GenerationError } from '../../../shared/errors.ts'
 import { lossWeightings, type Prediction, predictions } from '../../../shared/prediction.ts'
-import { autoencoderSizes, spatialStride } from '../../networks/autoencoder.ts'
-import { type DitSize, ditSizes } from '../../networks/dit.ts'
+import { autoencoderSizes, spatialStride, temporalStride } from '../../networks/autoencoder.ts'
+import { type DitSize, ditOf, ditSizes, usualPasses } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import type { CurvePoint } from '../../train/loop.ts'
@@ -133,7 +133,7 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     `latents of ${count} clips and ${pictures?.count ?? 0} pictures are ready; ${alone} steps on pictures, ${both} on both, ${clips} on clips`,
   )
   await trainDenoiser({
-    config: ditSizes[size],
+    config: ditOf(ditSizes[size], { guided: false, passes: usualPasses }),
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     set,
     pictures,
@@ -142,7 +142,7 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     seed: given.number('seed') ?? 1,
     stages,
     ...learning,
-    facts: { size, clips: count, prediction: learning.prediction },
+    facts: { size, clips: count, prediction: learning.prediction, passes: usualPasses },
     signal,
     point: reporter(
       stages.reduce((sum, each) => sum + each.steps, 0),
@@ -218,15 +218,16 @@ async function release(target: (typeof targets)[number], given: Arguments, { say
     return say(`wrote ${file} (${bytes} bytes), shared by ${ids.join(', ') || 'no model yet'}`)
   }
   const run = await openRun(given.text('run') ?? 'denoiser')
-  const { size, clips, prediction } = run.facts as unknown as DenoiserFacts
+  const { size, clips, prediction, passes = 0 } = run.facts as unknown as DenoiserFacts
   const id = `zt-${size}-teacher`
-  const weights = await releaseParts(id, { size, guided: false }, run.state, auto.state)
+  const weights = await releaseParts(id, { size, guided: false, passes }, run.state, auto.state)
   const card = await releaseCard(
     {
       id,
       summary: 'Stickers from text: the many-step teacher.',
       size,
       guided: false,
+      passes,
       prediction,
       steps: { min: 1, max: 256, default: 32 },
       guidance: { min: 1, max: 10, default: 4 },
@@ -252,40 +253,42 @@ async function judge(target: string, given: Arguments, { say, emit, signal }: Su
       `--judge: got ${target}, allowed is denoiser; see zoetrope evaluate --autoencoder`,
     )
   const run = await openRun(given.text('run') ?? 'denoiser')
-  const { size, prediction } = run.facts as unknown as DenoiserFacts
+  const { size, prediction, passes = 0 } = run.facts as unknown as DenoiserFacts
   const backend = nodeBackend()
   const parameters = averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state)
-  const common = { backend, signal, progress: () => {} }
-  const part = { name: 'image', batch: 64, frames: 1, tokens: captionTokens.picture }
-  const set = await unseenSet({
-    ...common,
-    config: autoencoderSizes.stickers,
-    parameters,
-    count: 64,
-    frames: 1,
-    side: 64,
-  })
-  await using session = await denoiserSession({
-    ...part,
-    backend,
-    config: ditSizes[size],
-    text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
-    prediction,
-    parameters: averaged(run.state),
-    shape: [part.batch, set.channels, 1, set.height, set.width],
-    seed: 1,
-  })
-  const errors = await denoisingErrors(session, { ...part, set })
-  say('time   error   more with another puppet   with another colour')
-  for (const { time, error, puppet, colour } of errors)
-    say(`${time.toFixed(2)}   ${error.toFixed(4)}  ${puppet.toFixed(4)}                     ${colour.toFixed(4)}`)
-  emit({ run: given.text('run') ?? 'denoiser', step: run.step, errors })
+  const pictures = await errorsOn({ name: 'image', batch: 64, frames: 1, tokens: captionTokens.picture })
+  const clips = await errorsOn({ name: 'video', batch: 64, frames: 5, tokens: captionTokens.film })
+  emit({ run: given.text('run') ?? 'denoiser', step: run.step, errors: pictures, clips })
+
+  async function errorsOn(part: { name: 'image' | 'video'; batch: number; frames: number; tokens: number }) {
+    const frames = (part.frames - 1) * temporalStride + 1
+    const [config, side] = [autoencoderSizes.stickers, 64]
+    const judged = { config, parameters, backend, count: part.batch, frames, side, signal, progress: () => {} }
+    const set = await unseenSet(judged)
+    await using session = await denoiserSession({
+      ...part,
+      backend,
+      config: ditOf(ditSizes[size], { guided: false, passes }),
+      text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
+      prediction,
+      parameters: averaged(run.state),
+      shape: [part.batch, set.channels, part.frames, set.height, set.width],
+      seed: 1,
+    })
+    const errors = await denoisingErrors(session, { ...part, set })
+    say(`${part.name}  time   error    more with another puppet, colour, camera`)
+    for (const { time, error, puppet, colour, camera } of errors)
+      say(`       ${[time.toFixed(2), ...[error, puppet, colour, camera].map((each) => each.toFixed(4))].join('   ')}`)
+    return errors
+  }
 }
 
 interface DenoiserFacts {
   readonly size: DitSize
   readonly clips: number
   readonly prediction: Prediction
+  /** None in runs of before. */
+  readonly passes?: number
 }
 
 async function plot(target: string, given: Arguments, { say }: Surroundings): Promise<void> {
