@@ -7,6 +7,10 @@
  */
 
 import type { InferenceSession, Tensor } from 'onnxruntime-web/jspi'
+import { input, trace } from '../models/graph/graph.ts'
+import * as op from '../models/graph/ops.ts'
+import { encode } from '../models/onnx/encode.ts'
+import { lower } from '../models/onnx/lower.ts'
 import type { Backend, HostTensor, ModelSource, Session } from '../models/pipeline/backend.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { type OwnedDevice, openDevice } from './device.ts'
@@ -33,6 +37,8 @@ export async function webBackend(ort: OrtModule, provider: ExecutionProvider): P
   const owned = provider === 'webgpu' ? await openDevice() : undefined
   const residents = residentTensors()
   const options = sessionOptions(owned)
+  // With its last session the runtime forgets all that it compiled for a device.
+  const keeper = owned === undefined ? undefined : await ort.InferenceSession.create(smallestModel(), options)
   return {
     name: `onnxruntime-web/${provider}`,
     provider,
@@ -46,9 +52,15 @@ export async function webBackend(ort: OrtModule, provider: ExecutionProvider): P
     },
     [Symbol.asyncDispose]: async () => {
       residents.release()
+      await keeper?.release()
       owned?.device.destroy()
     },
   }
+}
+
+/** Adds one to a number. */
+function smallestModel(): Uint8Array {
+  return encode(lower(trace(() => ({ sum: op.add(input('number', [1]), 1) }))))
 }
 
 function sessionOptions(owned: OwnedDevice | undefined): InferenceSession.SessionOptions {

@@ -9,7 +9,7 @@ declare module 'vitest/browser' {
   }
 }
 
-const request = { prompt: 'a blue bird flies left over the sea', seed: 9, numInferenceSteps: 16, size: '64x64' }
+const request = { prompt: 'a blue bird flies left over the sea', seed: 9, numInferenceSteps: 8 }
 
 /** The frames of a job, by where they belong; `heed` sees every event. */
 async function framesOf(job: Job, heed: (event: ClientEvent) => Promise<void> = async () => {}): Promise<number[]> {
@@ -18,7 +18,7 @@ async function framesOf(job: Job, heed: (event: ClientEvent) => Promise<void> = 
     if (event.type === 'part' && 'pixels' in event.part) {
       const { first, pixels: part } = event.part
       part.forEach((value, at) => {
-        pixels[first * 64 * 64 * 3 + at] = value
+        pixels[first * 32 * 32 * 3 + at] = value
       })
     }
     await heed(event)

@@ -139,7 +139,14 @@ export function engineThread(
       return kept === true
     },
     measure: async (model, signal) => void (await answerTo(ask({ kind: 'measure', model }, signal))),
-    models: async (signal) => (await answerTo(ask({ kind: 'models' }, signal))) as readonly ModelState[],
+    models: async (signal) => {
+      const list = async () => (await answerTo(ask({ kind: 'models' }, signal))) as readonly ModelState[]
+      // It reads alone and nothing stands behind it that would try again; what hung went with its thread.
+      return list().catch((error: unknown) => {
+        if (signal.aborted || !isLoss(error)) throw error
+        return list()
+      })
+    },
     remove: async (model, signal) => void (await answerTo(ask({ kind: 'remove', model }, signal))),
     [Symbol.dispose]: () => end(aborted()),
   }
@@ -150,6 +157,8 @@ function stepsOn(answer: Heard): boolean {
   if (answer.kind !== 'event' || answer.event.type !== 'progress' || answer.event.stage !== 'denoise') return false
   return answer.event.step !== answer.event.steps
 }
+
+const isLoss = (error: unknown): boolean => error instanceof GenerationError && error.code === 'device_lost'
 
 const aborted = () => new GenerationError('aborted', 'engine: its thread was ended; begin again')
 

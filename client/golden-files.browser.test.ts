@@ -1,10 +1,10 @@
 /** Networks of released models in a real browser: the golden files on WebGPU, with no node on the CPU. */
 
-import { describe, expect, inject, it } from 'vitest'
+import { afterAll, describe, expect, inject, it } from 'vitest'
 import { encode } from '../models/onnx/encode.ts'
 import { lower } from '../models/onnx/lower.ts'
 import { type GoldenCase, goldenCase, goldenError } from '../test/golden/networks.ts'
-import { type WebBackend, webBackend } from './backend.ts'
+import { webBackend } from './backend.ts'
 import { buildFor, capabilities, loadRuntime } from './runtime.ts'
 
 declare module 'vitest' {
@@ -21,7 +21,10 @@ const cases = read.filter((each): each is readonly [string, GoldenCase] => each[
 
 const ort = await loadRuntime(buildFor(capabilities()), new URL('/runtime/', location.href).href, 1)
 
-async function outputOf(backend: WebBackend, { graph, feeds, stored, weights }: GoldenCase) {
+const backend = await webBackend(ort, 'webgpu')
+afterAll(() => backend[Symbol.asyncDispose]())
+
+async function outputOf({ graph, feeds, stored, weights }: GoldenCase) {
   await using session = await backend.load({ model: encode(lower(graph, { stored })), weights })
   return (await session.run(feeds)).out?.data ?? []
 }
@@ -32,8 +35,7 @@ describe.runIf(files.length > 0)('every golden network', () => {
   })
 
   it.each(cases)('%s agrees on WebGPU, with no node on the CPU', async (file, each) => {
-    await using backend = await webBackend(ort, 'webgpu')
-    const error = goldenError(await outputOf(backend, each), each.expected)
+    const error = goldenError(await outputOf(each), each.expected)
     if (inject('report')) console.info(`${file} ${backend.name} ${error.toExponential(1)}`)
     expect(error).toBeLessThanOrEqual(1e-4)
   })

@@ -1,18 +1,20 @@
 /**
  * The golden micro-forward: whether this adapter computes this model right, asked once and remembered.
  *
- * One denoising step on the smallest clip, on the adapter and on the CPU of the same runtime, from the same noise. An
- * adapter that is off by more than a few thousandths makes no video. The time of a second run is kept: it tells what a
+ * One denoising step, on the adapter and on the CPU of the same runtime, from the same noise. An adapter that is off by
+ * more than a few thousandths makes no video. The time of a second run is kept: it tells what a
  * step costs.
  */
 
+import { latentStrides } from '../models/networks/autoencoder.ts'
 import type { Backend, HostTensor, Session } from '../models/pipeline/backend.ts'
 import { type Probe, probeRow } from '../models/pipeline/checkpoint.ts'
 import { compileWholeStep } from '../models/pipeline/compile.ts'
 import type { Model } from '../models/pipeline/model.ts'
+import { catalogModelOf, standardClip } from '../shared/catalog.ts'
 import { GenerationError } from '../shared/errors.ts'
 import { gaussian } from '../shared/random.ts'
-import type { LatentShape } from '../shared/video.ts'
+import { type LatentShape, latentShape } from '../shared/video.ts'
 
 export interface GoldenResult {
   readonly verdict: 'pass' | 'fail'
@@ -41,9 +43,10 @@ export async function goldenForward(
   return { verdict: relativeError <= tolerance ? 'pass' : 'fail', relativeError, milliseconds }
 }
 
-/** The step of one of our own models. */
+/** The step of one of our own models, on its standard clip: a runtime has other kernels for few tokens than for many. */
 export function ownProbe(model: Model): Probe {
-  const shape: LatentShape = { channels: model.autoencoder.channels, frames: 1, height: 4, width: 4 }
+  const { num_frames: frames, height, width } = standardClip(catalogModelOf(model.card).parameters)
+  const shape = latentShape({ frames, height, width }, latentStrides, model.autoencoder.channels)
   return { source: compileWholeStep(model, 1, shape, goldenTokens), feeds: feedsOf(model, shape) }
 }
 

@@ -1,19 +1,18 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { developmentKey } from '../test/development-key.ts'
 import { type Client, createClient, type Hybrid, type JobState, type VideoRequest } from './index.ts'
-
-const clients: Client[] = []
 
 const clientOn = (executionProvider: 'webgpu' | 'wasm'): Client => {
   const baseUrl = new URL('/edge', location.href).href
   const tokenProvider = async () => developmentKey
-  const fresh = createClient({ baseUrl, tokenProvider, modelsUrl: '/edge-models/', executionProvider })
-  clients.push(fresh)
-  return fresh
+  return createClient({ baseUrl, tokenProvider, modelsUrl: '/edge-models/', executionProvider })
 }
 
-afterEach(async () => {
-  for (const each of clients.splice(0)) each[Symbol.dispose]()
+/** Kept over all tests: a software adapter takes its time to compile, and does so once. */
+const clients = { webgpu: clientOn('webgpu'), wasm: clientOn('wasm') }
+
+afterAll(async () => {
+  for (const each of Object.values(clients)) each[Symbol.dispose]()
   const storage = await navigator.storage.getDirectory()
   for (const folder of ['zoetrope-weights', 'zoetrope-notes', 'zoetrope-checkpoints'])
     await storage.removeEntry(folder, { recursive: true }).catch(() => {})
@@ -40,7 +39,7 @@ const distance = (one: Float32Array, other: Float32Array): number =>
 
 describe('a browser and the service together', () => {
   it.each(['webgpu', 'wasm'] as const)('make on %s what either makes alone, whoever begins', async (provider) => {
-    const client = clientOn(provider)
+    const client = clients[provider]
     await readied(client)
     const [whole] = await latentsOf(client, { inferenceMode: 'only_in_cloud' })
     const [own] = await latentsOf(client, { inferenceMode: 'only_on_device' })
@@ -53,8 +52,7 @@ describe('a browser and the service together', () => {
   })
 
   it('make a video: denoised there, decoded here, as a file that plays', async () => {
-    const client = clientOn('webgpu')
-    await readied(client)
+    const client = clients.webgpu
     const job = await client.videos.create(
       { ...request, outputFormat: 'mp4' },
       { hybrid: { first: 'in_cloud', step: 8 } },

@@ -8,7 +8,7 @@ const crashes = Number(process.env.ZOETROPE_CRASHES ?? 2)
 const kills = Math.ceil(crashes / 2)
 /** Fewer where only a few interruptions are tried: the software adapter takes its time. */
 const steps = process.env.ZOETROPE_CRASHES === undefined ? 8 : 16
-const request = { prompt: 'a blue bird flies left over the sea', seed: 9, numInferenceSteps: steps, size: '64x64' }
+const request = { prompt: 'a blue bird flies left over the sea', seed: 9, numInferenceSteps: steps }
 const { integer, chance } = randomStream(2026)
 /** Not after the last: there is nothing left to lose then. */
 const someStep = () => 1 + integer(steps - 1)

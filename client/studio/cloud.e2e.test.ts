@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../models/node/start/ports.ts'
 import { ended, developmentKey as key, launch, ready, type Started } from '../../test/started.ts'
 import { audit, withAxe } from '../../test/studio/axe.ts'
-import { makeVideo, oneMore, type StudioSite, studioSite } from '../../test/studio/site.ts'
+import { makeVideo, oneMore, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 import { toyModel } from '../../test/toy-model.ts'
 
 let models: string
@@ -30,6 +30,7 @@ beforeAll(async () => {
   models = await mkdtemp(join(tmpdir(), 'zoetrope-cloud-'))
   await releasedToy(models)
   site = await studioSite({ upstream: () => stack?.address })
+  await withoutGpu(site.context)
   await withAxe(site.context)
   port = await freePort(21_600)
   const environment = { DEVELOPMENT_KEY: key, PUBLIC_URL: site.url.replace(/\/$/, '') }

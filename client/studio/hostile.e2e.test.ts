@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hostileTexts } from '../../test/studio/hostile.ts'
-import { type StudioSite, studioSite } from '../../test/studio/site.ts'
+import { type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 const texts = hostileTexts(1, 250)
 /** Texts that a request may carry: the others are refused, in words, before anything is kept. */
@@ -35,6 +35,7 @@ async function refusing(): Promise<string> {
 beforeAll(async () => {
   served = await refusing()
   site = await studioSite({ upstream: () => served })
+  await withoutGpu(site.context)
   page = await site.open()
   page.on('dialog', (dialog) => {
     site.said.push(`dialog: ${dialog.message()}`)

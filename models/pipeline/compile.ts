@@ -30,14 +30,20 @@ export const rowNames = [
   'noise',
 ] as const
 
-/** ids, mask [B, L] → text [B, L, D], pooled [B, D], textBias [B, 1, 1, L]. */
+/**
+ * ids, mask [B, L] → text [B, L, D], pooled [B, D], textBias [B, 1, 1, L].
+ *
+ * Attention is written out: for a few words its products cost nothing, and on WebGPU the operator for few tokens is
+ * compiled for longer than the text is read.
+ */
 export function compileText(model: Model, batch: number, length: number): ModelSource {
-  return source(model, () => {
+  const read = () => {
     const encoding = scope('text', () =>
       textEncoder(model.text, input('ids', [batch, length], 'int32'), input('mask', [batch, length])),
     )
     return { text: encoding.text, pooled: encoding.pooled, textBias: encoding.textBias }
-  })
+  }
+  return source(model, read, { fuse: (composite) => composite !== 'attention' })
 }
 
 /**
@@ -151,8 +157,8 @@ function guided(prediction: Value, scale: Value): Value {
   return op.add(unconditional, op.multiply(op.subtract(conditional, unconditional), scale))
 }
 
-function source(model: Model, build: () => Record<string, Value>): ModelSource {
-  const options: LowerOptions = { stored: storedIn(model) }
+function source(model: Model, build: () => Record<string, Value>, more: LowerOptions = {}): ModelSource {
+  const options: LowerOptions = { stored: storedIn(model), ...more }
   const weights = Object.fromEntries(Object.entries(model.files).map(([name, { bytes }]) => [name, bytes]))
   return { model: encode(lower(trace(build), options)), weights }
 }

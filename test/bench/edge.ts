@@ -1,9 +1,9 @@
 /**
  * Benchmarks of the edge, paired in one run: `npm run bench:edge -- [--pairs N] [--jobs N] [--json]`.
  *
- * The deployed bundle and a bare Hono route run in one workerd, each on a socket of its own, and take turns: a cached
- * hit, the bare route, a new submission. Then jobs are run to their end, and their stores are weighed. The provider is
- * a fake in this process, so nothing here measures a model.
+ * The deployed bundle and a bare Hono route run in one workerd, each on a socket of its own. A cached hit and the bare
+ * route take turns; then come new submissions; then jobs are run to their end, and their stores are weighed. The
+ * provider is a fake in this process, so nothing here measures a model.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -112,21 +112,31 @@ function pagesOf(file: string): number {
   return count * size
 }
 
-async function turns(submit: (seed: number, wait?: boolean) => Promise<Record<string, string>>) {
-  const [hits, bares, submits]: [number[], number[], number[]] = [[], [], []]
+type Submit = (seed: number, wait?: boolean) => Promise<Record<string, string>>
+
+/** Each in its turn, first one and then the other first, so that neither is always the one that follows a pause. */
+async function turns(hit: () => Promise<unknown>, bare: () => Promise<unknown>) {
+  const [hits, bares]: [number[], number[]] = [[], []]
   for (let turn = -50; turn < pairs; turn++) {
-    const hit = await timed(() => submit(1))
-    const route = await timed(async () => (await fetch(`http://127.0.0.1:${barePort}/bare`)).text())
-    const fresh = turn % 5 === 0 ? await timed(() => submit(10_000 + turn)) : undefined
-    if (turn < 0) continue
-    hits.push(hit)
-    bares.push(route)
-    if (fresh !== undefined) submits.push(fresh)
+    const both = [async () => void hits.push(await timed(hit)), async () => void bares.push(await timed(bare))] as const
+    await both[turn & 1]?.()
+    await both[1 - (turn & 1)]?.()
+    if (turn < 0) hits.length = bares.length = 0
   }
-  return { hits, bares, submits }
+  return { hits, bares }
 }
 
-async function runAll(submit: (seed: number, wait?: boolean) => Promise<Record<string, string>>) {
+/** New submissions. What each sets going is over before the next; a second request joins it to wait for that. */
+async function submissions(submit: Submit): Promise<number[]> {
+  const times: number[] = []
+  for (let seed = 10_000; seed < 10_000 + pairs / 5; seed++) {
+    times.push(await timed(() => submit(seed)))
+    await submit(seed, true)
+  }
+  return times
+}
+
+async function runAll(submit: Submit) {
   const crowd = 50
   for (let from = 0; from < jobs; from += crowd) {
     const batch = Array.from({ length: Math.min(crowd, jobs - from) }, (_, index) => submit(1e6 + from + index, true))
@@ -142,7 +152,11 @@ try {
   const kv = (await platform.getKVNamespace('CATALOG')) as { put(name: string, value: string): Promise<void> }
   const r2 = (await platform.getR2Bucket('BUCKET')) as { put(name: string, value: string): Promise<unknown> }
   await Promise.all([kv.put('bench', 'value'), r2.put('bench', 'value'), submit(1, true)])
-  const { hits, bares, submits } = await turns(submit)
+  const { hits, bares } = await turns(
+    () => submit(1),
+    async () => (await fetch(`http://127.0.0.1:${barePort}/bare`)).text(),
+  )
+  const submits = await submissions(submit)
   const weigh = () => [bytesUnder('do/zoetrope-Account'), bytesUnder('do/zoetrope-Generation')] as const
   const [accountBefore, generationBefore] = weigh()
   await runAll(submit)

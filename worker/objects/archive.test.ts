@@ -4,7 +4,7 @@ import type { WireEvent } from '../../shared/events.ts'
 import { isTerminal, type JobStatus, jobStatuses } from '../../shared/job.ts'
 import { jobError } from '../../shared/problem.ts'
 import type { NumberedEvent } from '../../shared/sse.ts'
-import { compactLog, logLifeMs, packJob, replayFinished, unpackJob } from './archive.ts'
+import { compactLog, jobText, logLifeMs, packJob, replayFinished, unpackJob } from './archive.ts'
 import type { JobRecord, StoredOutput, StoredResult } from './contract.ts'
 import { jobOf, moveTo, newState, partOf, type State } from './generation-state.ts'
 
@@ -101,15 +101,16 @@ const steps = fc.array(
   fc.constantFrom<Step>(...jobStatuses, 'progress', 'warning', 'same warning', 'preview', 'part'),
   { maxLength: 12 },
 )
-const archived = (state: State, log: readonly NumberedEvent[]) =>
-  unpackJob(packJob({ facts: state, log: compactLog(log, state) }), state.result)
+const forms = fc.constantFrom(packJob, jobText)
+const archived = (state: State, log: readonly NumberedEvent[], form: typeof packJob | typeof jobText = packJob) =>
+  unpackJob(form({ facts: state, log: compactLog(log, state) }), state.result)
 
 describe('a job that is over', () => {
-  it('is the same job after it was packed, whatever its life was', () => {
+  it('is the same job after it was kept as bytes or as text, whatever its life was', () => {
     fc.assert(
-      fc.property(steps, (life) => {
+      fc.property(steps, forms, (life, form) => {
         const { state, log } = lived(life)
-        expect(jobOf(archived(state, log).facts)).toEqual(jobOf(state))
+        expect(jobOf(archived(state, log, form).facts)).toEqual(jobOf(state))
       }),
       { numRuns: 1_000 },
     )
@@ -117,11 +118,11 @@ describe('a job that is over', () => {
 
   it('tells its events word for word as they were, from every number, but for pictures', () => {
     fc.assert(
-      fc.property(steps, fc.nat(16), (life, after) => {
+      fc.property(steps, fc.nat(16), forms, (life, after, form) => {
         const { state, log } = lived(life)
         const lasting = log.filter(({ event }) => event.type !== 'preview')
         const last = lasting.at(-1)?.seq ?? 0
-        const told = replayFinished(archived(state, log), after, start)
+        const told = replayFinished(archived(state, log, form), after, start)
         expect(told).toEqual(after > last ? lasting.slice(-1) : lasting.filter(({ seq }) => seq > after))
       }),
       { numRuns: 1_000 },

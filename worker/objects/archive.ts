@@ -31,23 +31,27 @@ interface Row {
 }
 
 /** A finished job as its row, without its result. */
-export function packJob({ facts, log }: FinishedJob): Uint8Array<ArrayBuffer> {
+export const packJob = (job: FinishedJob): Uint8Array<ArrayBuffer> => packed(rowOf(job))
+
+/** The same as text: more to keep and nothing to deflate, for a job whose caller waits meanwhile. */
+export const jobText = (job: FinishedJob): string => JSON.stringify(rowOf(job))
+
+function rowOf({ facts, log }: FinishedJob): Row {
   const { ticket, status, startedAt, completedAt, progress, warnings, error, cost } = facts
   // Beside a result they say nothing new; without one, that what was told of is gone.
   const parts = facts.result === null && facts.parts !== undefined ? { parts: facts.parts } : {}
-  const row: Row = {
+  return {
     v: 1,
     ticket: { record: ticket.record, execution: ticket.execution },
     hit: ticket.result !== null,
     facts: { status, startedAt, completedAt, progress, warnings, error, cost, ...parts },
     log,
   }
-  return packed(row)
 }
 
-/** A finished job from its row. @param result of its execution, where that has one. */
-export function unpackJob(bytes: Uint8Array | ArrayBuffer, result: StoredResult | null): FinishedJob {
-  const { ticket, hit, facts, log } = unpacked(bytes) as Row
+/** A finished job from its row, deflated or text. @param result of its execution, where that has one. */
+export function unpackJob(data: Uint8Array | ArrayBuffer | string, result: StoredResult | null): FinishedJob {
+  const { ticket, hit, facts, log } = (typeof data === 'string' ? JSON.parse(data) : unpacked(data)) as Row
   const own = facts.status === 'completed' ? result : null
   return { facts: { ...facts, ticket: { ...ticket, result: hit ? result : null }, result: own }, log }
 }

@@ -19,8 +19,8 @@ export function recall(
   asked: Idempotency | null,
   now: number,
 ): { readonly answer: string } | Refused | null {
-  sql.exec('DELETE FROM idempotency WHERE expires_at <= ?', now)
   if (asked === null) return null
+  sql.exec('DELETE FROM idempotency WHERE expires_at <= ?', now)
   const [row] = sql.exec('SELECT fingerprint, answer FROM idempotency WHERE key = ?', asked.key).toArray()
   if (row === undefined) return null
   if (row.fingerprint === asked.fingerprint) return { answer: String(row.answer) }

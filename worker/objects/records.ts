@@ -12,8 +12,8 @@ export const recordTables = `
   CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
   CREATE TABLE IF NOT EXISTS outcomes (number INTEGER PRIMARY KEY, execution TEXT NOT NULL UNIQUE, data BLOB NOT NULL);`
 
-/** Keeps a job that is over, as archive.ts packs it. */
-export function keep(sql: SqlStorage, job: string, row: Uint8Array<ArrayBuffer>): void {
+/** Keeps a job that is over, as archive.ts packs it: bytes, or text, which the column keeps as such. */
+export function keep(sql: SqlStorage, job: string, row: Uint8Array<ArrayBuffer> | string): void {
   sql.exec(
     'INSERT INTO records (job, data) VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET data = excluded.data',
     job,
@@ -60,7 +60,7 @@ export function resultOf(sql: SqlStorage, execution: string): StoredResult | nul
 /** A job that is over, where it has no object any more. */
 export function finished(sql: SqlStorage, job: string): FinishedJob | null {
   const [row] = sql
-    .exec<{ data: ArrayBuffer; execution: string }>(
+    .exec<{ data: ArrayBuffer | string; execution: string }>(
       'SELECT data, execution FROM records JOIN jobs ON jobs.id = records.job WHERE records.job = ?',
       job,
     )

@@ -6,7 +6,7 @@
  */
 
 import { isTerminal, type JobStatus, jobStatuses } from '../../shared/job.ts'
-import { hitJob, packJob } from './archive.ts'
+import { hitJob, jobText } from './archive.ts'
 import type {
   Found,
   JobRecord,
@@ -153,7 +153,7 @@ function hit(sql: SqlStorage, command: SubmitCommand, execution: string): Submit
   if (command.record.webhook !== null) return begin(sql, command, seatless, 'hit')
   const finished = hitJob(seatless, command.now)
   const job = insert(sql, command, seatless, null)
-  records.keep(sql, job, packJob(finished))
+  records.keep(sql, job, jobText(finished))
   return { kind: 'hit', job, ticket: null, found: { seat: null, finished }, remaining: levelOf(sql, command) }
 }
 
