@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../models/node/start/ports.ts'
 import { root } from './sources.ts'
-import { familyOf, launch, ready, type Started } from './started.ts'
+import { developmentKey, familyOf, launch, ready, type Started } from './started.ts'
 import { toyFolder } from './toy-folder.ts'
 
 let models: string
@@ -37,7 +37,7 @@ afterAll(async () => {
 })
 
 async function start(): Promise<Started> {
-  const child = launch({ port, nodePort, models })
+  const child = launch({ port, nodePort, models, environment: { DEVELOPMENT_KEY: developmentKey } })
   started.push(child)
   return ready(child)
 }
@@ -58,6 +58,11 @@ describe('npm start', { timeout: 240_000 }, () => {
     expect(await (await fetch(`${address}/healthz`)).json()).toMatchObject({ status: 'ok' })
     expect((await fetch(`http://127.0.0.1:${nodePort}/v1/models`)).status).toBe(401)
     expect(said.filter((line) => line.includes('http'))).toEqual([])
+    const headers = { authorization: `Bearer ${developmentKey}`, 'content-type': 'application/json', prefer: 'wait=60' }
+    const asked = { method: 'POST', headers, body: JSON.stringify({ prompt: 'a fox' }) }
+    expect(await (await fetch(`${address}/v1/videos`, asked)).json()).toMatchObject({ status: 'completed' })
+    // Its node tells, too, what became of a run.
+    await expect.poll(() => said.join('\n')).toMatch(/ zt-toy {2}started\n.* zt-toy {2}succeeded {2}\(\d+\.\d s\)/)
     // The launcher, two leashes, the node, wrangler's two processes and workerd at least.
     expect(family.length).toBeGreaterThanOrEqual(7)
     const exit = once(child, 'exit')

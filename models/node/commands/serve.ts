@@ -44,8 +44,8 @@ async function serve(given: Arguments, { signal, say, emit }: Surroundings): Pro
   const node = await startNode({
     ...optionsOf(given),
     token,
-    journal: say,
-    // Also under --json: what nobody foresaw must not be lost.
+    // Both also under --json: what became of a prediction is told to whoever runs the node, and what nobody foresaw too.
+    journal: (line) => process.stderr.write(`${line}\n`),
     complain: (error) => process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`),
   })
   const models = node.catalog.models.map(({ card }) => card.id)
