@@ -49,7 +49,7 @@ const headers: Readonly<Record<string, string>> = {
 }
 
 // One expression for each route, tried in turn. The expression for all of them at once cannot have /v1/videos/quote beside
-// /v1/videos/{id}/cancel, and the tree that takes its place took a cached answer a thirtieth of its time.
+// /v1/videos/{id}/cancel, and the tree that takes its place showed in the profile of a cached answer.
 export const app = new Hono<{ Bindings: Env; Variables: Variables }>({ router: new PatternRouter() })
 
 app.use('*', async function frame(context, next) {
