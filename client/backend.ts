@@ -38,7 +38,12 @@ export async function webBackend(ort: OrtModule, provider: ExecutionProvider): P
   const residents = residentTensors()
   const options = sessionOptions(owned)
   // With its last session the runtime forgets all that it compiled for a device.
-  const keeper = owned === undefined ? undefined : await ort.InferenceSession.create(smallestModel(), options)
+  const keeper =
+    owned &&
+    (await ort.InferenceSession.create(smallestModel(), options).catch((error: unknown) => {
+      owned.device.destroy()
+      throw error
+    }))
   return {
     name: `onnxruntime-web/${provider}`,
     provider,
@@ -52,8 +57,11 @@ export async function webBackend(ort: OrtModule, provider: ExecutionProvider): P
     },
     [Symbol.asyncDispose]: async () => {
       residents.release()
-      await keeper?.release()
-      owned?.device.destroy()
+      try {
+        await keeper?.release()
+      } finally {
+        owned?.device.destroy()
+      }
     },
   }
 }

@@ -2,8 +2,7 @@
  * The golden micro-forward: whether this adapter computes this model right, asked once and remembered.
  *
  * One denoising step, on the adapter and on the CPU of the same runtime, from the same noise. An adapter that is off by
- * more than a few thousandths makes no video. The time of a second run is kept: it tells what a
- * step costs.
+ * more than a few thousandths makes no video. The time of a second run is kept beside the verdict.
  */
 
 import { latentStrides } from '../models/networks/autoencoder.ts'

@@ -189,7 +189,8 @@ export async function goldenVerdict(notes: Shelf, card: ModelCard): Promise<Mode
   return (name === undefined ? undefined : readGolden(await readFile(notes, name)))?.verdict ?? 'untested'
 }
 
-const goldenPrefix = (hash: string): string => `golden-${hash.slice(0, 16)}-`
+/** Verdicts of before, on a smaller step, lie under `golden-`: they say nothing of this one. */
+const goldenPrefix = (hash: string): string => `golden-step-${hash.slice(0, 16)}-`
 
 function readGolden(bytes: Uint8Array | undefined): GoldenResult | undefined {
   if (bytes === undefined) return undefined

@@ -5,9 +5,9 @@
  * modulation; rotary positions over frame, row and column; RMS-normalised queries and keys. Before the tokens and after
  * them a few convolutions look at neighbouring cells of the latents, joined by a skip: what is local (edges that go on
  * from cell to cell, the last traces of noise, scenery that moves by part of a token) does not have to pass through a
- * token, which is as wide as it has numbers. One set of weights serves every size and length, since nothing but the rotary tables depends on them. A frame
- * of its own time (0 where it is given clean) makes image and video prompting the same network. Knows no schedule and no
- * sampler.
+ * token, which is as wide as it has numbers. One set of weights serves every size and length, since nothing but the
+ * rotary tables depends on them. A frame of its own time (0 where it is given clean) makes image and video prompting the
+ * same network. Knows no schedule and no sampler.
  *
  *   B batch · C latent channels · F latent frames · H, W latent sides · E width of a cell · p patch
  *   S = H/p · W/p · T = F · S · D width of a token
