@@ -160,6 +160,19 @@ describe('zoetrope generate', () => {
   })
 })
 
+describe('a run of training that is not there', () => {
+  it.each([
+    ['train', 'denoiser', '--judge'],
+    ['train', 'denoiser', '--release'],
+  ])('is said to be none by %s %s %s', async (...words) => {
+    const { code, error } = await zoetrope(...words, '--run', 'no-such-run')
+    expect([code, error]).toEqual([
+      1,
+      'zoetrope: run: it has no checkpoint yet; train it with “zoetrope train” first\n',
+    ])
+  })
+})
+
 describe('zoetrope distill', () => {
   it('halves a released student further where there is no run of a teacher', async () => {
     const place = await folder()

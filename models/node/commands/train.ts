@@ -253,6 +253,8 @@ async function judge(target: string, given: Arguments, { say, emit, signal }: Su
       `--judge: got ${target}, allowed is denoiser; see zoetrope evaluate --autoencoder`,
     )
   const run = await openRun(given.text('run') ?? 'denoiser')
+  // First of all: a run without a checkpoint has no facts either.
+  const learned = averaged(run.state)
   const { size, prediction, passes = 0 } = run.facts as unknown as DenoiserFacts
   const backend = nodeBackend()
   const parameters = averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state)
@@ -271,7 +273,7 @@ async function judge(target: string, given: Arguments, { say, emit, signal }: Su
       config: ditOf(ditSizes[size], { guided: false, passes }),
       text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
       prediction,
-      parameters: averaged(run.state),
+      parameters: learned,
       shape: [part.batch, set.channels, part.frames, set.height, set.width],
       seed: 1,
     })
