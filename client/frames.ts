@@ -56,11 +56,14 @@ export function i420Of(
   const planes = new Uint8Array(area + 2 * quarter)
   const base = frame * area * 3
   const at = (row: number, column: number) => base + (row * width + column) * 3
+  const from = (place: number) => pixels[place] as number
   for (let pixel = 0; pixel < area; pixel++) planes[pixel] = luma(pixels, base + 3 * pixel)
   for (let row = 0; row < height; row += 2) {
     for (let column = 0; column < width; column += 2) {
-      const corners = [at(row, column), at(row, column + 1), at(row + 1, column), at(row + 1, column + 1)]
-      const mean = (colour: number) => corners.reduce((sum, each) => sum + (pixels[each + colour] as number), 0) / 4
+      const above = at(row, column)
+      const below = at(row + 1, column)
+      const mean = (colour: number) =>
+        (from(above + colour) + from(above + 3 + colour) + from(below + colour) + from(below + 3 + colour)) / 4
       const [red, green, blue] = [mean(0), mean(1), mean(2)]
       const place = (row / 2) * (width / 2) + column / 2
       planes[area + place] = Math.round(128 - 0.10064 * red - 0.33857 * green + 0.43922 * blue)
@@ -71,7 +74,9 @@ export function i420Of(
 }
 
 function luma(pixels: Uint8Array, at: number): number {
-  const [red, green, blue] = [pixels[at] as number, pixels[at + 1] as number, pixels[at + 2] as number]
+  const red = pixels[at] as number
+  const green = pixels[at + 1] as number
+  const blue = pixels[at + 2] as number
   return Math.round(16 + 0.18259 * red + 0.61423 * green + 0.06201 * blue)
 }
 

@@ -29,12 +29,12 @@ import type { Backend, HostTensor, ModelSource } from './backend.ts'
 import { rowNames, sampledStep } from './compile.ts'
 import { type DecoderKind, decoders } from './decoders.ts'
 import { type DenoiserKind, type Denoising, denoisers } from './denoisers.ts'
+import { requireFinite } from './finite.ts'
 import {
   type Embeddings,
   type FramesEvent,
   flatnessGuard,
   numbered,
-  requireFinite,
   rowFeed,
   type SessionCache,
   type SplitRunner,

@@ -14,7 +14,8 @@ import { type TaehvDecoderConfig, taehvDecodePiece, taehvReach } from '../networ
 import { timestepFeatures } from '../nn/embedding.ts'
 import type { PartConfigs } from '../weights/parts.ts'
 import type { HostTensor, Session } from './backend.ts'
-import { planes, requireFinite } from './generate.ts'
+import { requireFinite } from './finite.ts'
+import { planes } from './generate.ts'
 import { type Canvas, canvasOf, cropped, cutTiles, type Tiling, tilesOf, tilingOf } from './tiles.ts'
 
 export type DecoderKind = 'taehv-decoder' | 'ltx-vae-decoder'

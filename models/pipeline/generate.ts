@@ -29,8 +29,9 @@ import {
   rowNames,
 } from './compile.ts'
 import { rowsAtOnce } from './conditions.ts'
+import { requireFinite } from './finite.ts'
 import { withFirst } from './first-frame.ts'
-import { type FramesPart, pixelsOf } from './frames.ts'
+import { type FramesPart, pixelsOf, valuesOf } from './frames.ts'
 import type { KnownTexts, PromptEmbeddings } from './known-texts.ts'
 import type { Model } from './model.ts'
 import { type Preview, previewOf } from './preview.ts'
@@ -192,7 +193,7 @@ async function encodePicture(
   width: number,
 ): Promise<Float32Array> {
   const session = await sessions.get(`picture ${height} ${width}`, () => compilePicture(model, height, width))
-  const data = Float32Array.from(pixels, (value) => value / 127.5 - 1)
+  const data = valuesOf(pixels)
   const { latents } = await session.run({ frames: { dtype: 'float32', shape: [1, 1, height, width, 3], data } })
   return latents?.data as Float32Array
 }
@@ -416,16 +417,6 @@ export function planes(
     out.set(latents.subarray(from, from + area), channel * area)
   }
   return out
-}
-
-export function requireFinite(values: Float32Array, where: string): void {
-  const bad = values.findIndex((value) => !Number.isFinite(value))
-  if (bad >= 0) {
-    throw new GenerationError(
-      'numerics_failed',
-      `${where}: value ${bad} is ${values[bad]}, allowed are finite numbers; try another backend or precision`,
-    )
-  }
 }
 
 /** A video of one single tone is a failure, whatever the tone. */

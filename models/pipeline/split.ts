@@ -9,6 +9,7 @@ import { GenerationError } from '../../shared/errors.ts'
 import { cuts } from '../../shared/plan.ts'
 import type { SamplerStep } from '../../shared/sampler.ts'
 import type { LatentShape } from '../../shared/video.ts'
+import { firstNotFinite } from './finite.ts'
 
 /** Latents after `step` of `steps` rows; [1, C, F, h, w] as one array. */
 export interface Latents {
@@ -74,7 +75,7 @@ export function requireFit(data: Float32Array, { channels, frames, height, width
       { pointer: '/init_latent' },
     )
   }
-  const bad = data.findIndex((value) => !Number.isFinite(value))
+  const bad = firstNotFinite(data)
   if (bad >= 0) {
     throw new GenerationError(
       'latent_mismatch',

@@ -82,7 +82,7 @@ async function run({ request, provider }: { request: VideoRequest; provider: 'we
     times.push(performance.now() - began)
     const pixels = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer())
     return {
-      pixels: btoa(Array.from(pixels, (byte) => String.fromCharCode(byte)).join('')),
+      pixels: (pixels as unknown as { toBase64(): string }).toBase64(),
       provider: receipt?.execution_provider,
       warnings: warnings.map(({ code }) => code),
       status,

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { GenerationError } from '../../../shared/errors.ts'
 import { effectiveRequest } from '../../../shared/generation.ts'
 import { compileRoundTrip } from '../../pipeline/compile.ts'
-import { pixelsOf } from '../../pipeline/frames.ts'
+import { pixelsOf, valuesOf } from '../../pipeline/frames.ts'
 import { runner } from '../../pipeline/generate.ts'
 import { caption, parsePrompt } from '../../world/captions.ts'
 import {
@@ -79,7 +79,7 @@ async function evaluateAutoencoder(given: Arguments, { say, emit, show, signal }
   const clips: Frames[] = []
   for (const clip of real) {
     signal.throwIfAborted()
-    const data = Float32Array.from(clip.pixels, (value) => value / 127.5 - 1)
+    const data = valuesOf(clip.pixels)
     const outputs = await session.run({ frames: { dtype: 'float32', shape: [1, frames, height, width, 3], data } })
     clips.push({ ...clip, pixels: pixelsOf(outputs.restored?.data as Float32Array) })
     show(`clip ${clips.length}/${count}`)
