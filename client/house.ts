@@ -119,23 +119,25 @@ export type Listener = (received: number, total: number) => void
 /** Puts a model on the backend, or finds it there. Who asks while it is on its way waits for the same one. */
 export function seat(house: House, card: ModelCard, signal: AbortSignal, onProgress: Listener): Promise<Seated> {
   const id = `${card.id}@${card.revision}`
-  const known = house.seating
-  if (known?.id === id) {
-    known.listeners.add(onProgress)
-    return known.done
-  }
-  const listeners = new Set([onProgress])
+  const { listeners, done } = house.seating?.id === id ? house.seating : begin(house, card, signal, id)
+  listeners.add(onProgress)
+  // Whoever asks for a model that sits there already, too: what a listener holds of its request is held no longer.
+  const leave = () => listeners.delete(onProgress)
+  done.then(leave, leave)
+  return done
+}
+
+function begin(house: House, card: ModelCard, signal: AbortSignal, id: string): NonNullable<House['seating']> {
+  const listeners = new Set<Listener>()
   const done = seatAnew(house, card, signal, (received, total) => {
     for (const listener of listeners) listener(received, total)
   })
-  house.seating = { id, listeners, done }
-  done.then(
-    () => listeners.clear(),
-    () => {
-      if (house.seating?.done === done) delete house.seating
-    },
-  )
-  return done
+  const seating = { id, listeners, done }
+  house.seating = seating
+  done.catch(() => {
+    if (house.seating === seating) delete house.seating
+  })
+  return seating
 }
 
 /** Weights and runtime are fetched at the same time. The last model's sessions go when the new one is sure. */

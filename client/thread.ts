@@ -7,10 +7,17 @@
 
 import { GenerationError } from '../shared/errors.ts'
 import { createEngine, type Engine } from './engine.ts'
+import type { EngineOptions } from './house.ts'
 import type { Answer, Call, FromPage } from './protocol.ts'
 
-const running = new Map<number, AbortController>()
+interface Running {
+  readonly stop: AbortController
+  readonly fail: (loss: GenerationError) => void
+}
+
+const running = new Map<number, Running>()
 let engine: Engine | undefined
+let lost: GenerationError | undefined
 
 // Workers that wasm threads start are scripts too; a policy allows those of this origin and no others.
 const policies = (globalThis as { trustedTypes?: { createPolicy(name: string, rules: object): unknown } }).trustedTypes
@@ -22,18 +29,33 @@ policies?.createPolicy('default', {
 })
 
 addEventListener('message', ({ data }: MessageEvent<FromPage>) => {
-  if (data.kind === 'open') engine = createEngine(data.options)
-  else if (data.kind === 'abort') running.get(data.id)?.abort(new GenerationError('aborted', 'the caller stopped it'))
+  if (data.kind === 'open') open(data.options)
+  else if (data.kind === 'abort')
+    running.get(data.id)?.stop.abort(new GenerationError('aborted', 'the caller stopped it'))
   else void serve(data)
 })
 
+/** The loss is waited for once: each call that waited for it by itself would be held until it comes, so for ever. */
+function open(options: EngineOptions): void {
+  engine = createEngine(options)
+  engine.lost.then((loss) => {
+    lost = loss
+    for (const { fail } of running.values()) fail(loss)
+  })
+}
+
 async function serve(call: Call): Promise<void> {
   const stop = new AbortController()
-  running.set(call.id, stop)
+  const failed = Promise.withResolvers<never>()
+  running.set(call.id, { stop, fail: failed.reject })
   try {
     if (engine === undefined) throw new Error('thread: a call came before open')
-    const lost = engine.lost.then((loss) => Promise.reject(loss))
-    send({ id: call.id, kind: 'result', value: await Promise.race([perform(engine, call, stop.signal), lost]) })
+    if (lost !== undefined) throw lost
+    send({
+      id: call.id,
+      kind: 'result',
+      value: await Promise.race([perform(engine, call, stop.signal), failed.promise]),
+    })
   } catch (error) {
     send({ id: call.id, kind: 'failure', ...problemOf(error) })
   } finally {
