@@ -110,12 +110,14 @@ export interface Watch {
 export interface SteppingBackend extends Backend {
   /** Begins a generation: steps are counted from one, or on from where it was taken over. */
   readonly watch: (watch: Watch) => void
+  /** How many graphs it has compiled so far. */
+  readonly loads: () => number
 }
 
 /** A backend whose denoising steps (graphs fed a `row`) are seen, and skipped where a checkpoint has them. */
 export function stepping(inner: Backend): SteppingBackend {
   let current: Watch = { onStep: async () => {} }
-  let step = 0
+  let [step, loads] = [0, 0]
   const stepped = async (session: Session, feeds: Parameters<Session['run']>[0]) => {
     step += 1
     const { from } = current
@@ -132,8 +134,10 @@ export function stepping(inner: Backend): SteppingBackend {
       current = watch
       step = watch.start ?? 0
     },
+    loads: () => loads,
     load: async (source) => {
       const session = await inner.load(source)
+      loads += 1
       return {
         run: (feeds, into) => ('row' in feeds ? stepped(session, feeds) : session.run(feeds, into)),
         [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),

@@ -76,8 +76,8 @@ export interface Client extends Disposable {
     /** The models of this page. */
     readonly list: () => Promise<readonly ModelState[]>
     /**
-     * Downloads and readies a model, and times a step of it, so that a route knows how long a run takes. A cut download
-     * goes on where it was cut.
+     * Downloads a model and rehearses it, so that the next run begins at once and a route knows how long it takes. A cut
+     * download goes on where it was cut.
      */
     readonly prefetch: (id: string, options?: PrefetchOptions) => Promise<Prefetched>
     /** Frees the space of a model's weights. */
@@ -139,7 +139,7 @@ export function clientOver({ threads, service, probe, inferenceMode }: Surroundi
         const kept = await prefetchLocally(threads, id, signal, onProgress)
         // Where that fails the run will say why, or fall to another rung.
         await thread()
-          .measure(id, signal)
+          .rehearse(id, signal)
           .catch(() => signal.throwIfAborted())
         return { kept }
       },

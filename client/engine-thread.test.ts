@@ -49,7 +49,7 @@ describe('a thread of the engine', () => {
     const { spawned, engine } = threads(({ id }, thread, which) => {
       if (which > 0) thread.answer({ kind: 'result', id, value: true })
     })
-    const [one, other] = [prefetched(engine), engine.measure('toy', forever())]
+    const [one, other] = [prefetched(engine), engine.rehearse('toy', forever())]
     const lost = { code: 'device_lost', message: 'engine: no sign of life for 0.5 s; its thread was ended' }
     await expect(one).rejects.toMatchObject(lost)
     await expect(other).rejects.toMatchObject(lost)
@@ -60,15 +60,39 @@ describe('a thread of the engine', () => {
 
   it('that tells of one call is given time for the others', async () => {
     const { spawned, engine } = threads(async ({ id, kind }, thread) => {
-      if (kind === 'measure') return
+      if (kind === 'rehearse') return
       for (let piece = 1; piece <= 4; piece++) {
         await new Promise((resolve) => setTimeout(resolve, 200))
         thread.answer({ kind: 'received', id, received: piece, total: 4 })
       }
       for (const call of thread.heard) thread.answer({ kind: 'result', id: call.id, value: true })
     })
-    await Promise.all([engine.measure('toy', forever()), prefetched(engine)])
+    await Promise.all([engine.rehearse('toy', forever()), prefetched(engine)])
     expect([spawned.length, spawned[0]?.ended]).toEqual([1, false])
+  })
+
+  it('that shows life while it rehearses is not ended', async () => {
+    const { spawned, engine } = threads(async ({ id }, thread) => {
+      for (let sign = 0; sign < 4; sign++) {
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        thread.answer({ kind: 'alive', id })
+      }
+      thread.answer({ kind: 'result', id, value: undefined })
+    })
+    await engine.rehearse('toy', forever())
+    expect(spawned[0]?.ended).toBe(false)
+  })
+
+  it('whose GPU is gone is ended with all its calls, and the next call has a fresh one', async () => {
+    const { spawned, engine } = threads(({ id, kind }, thread, which) => {
+      if (which > 0) thread.answer({ kind: 'result', id, value: true })
+      else if (kind === 'rehearse') thread.answer({ kind: 'failure', id, code: 'device_lost', message: 'gone' })
+    })
+    const [one, other] = [prefetched(engine), engine.rehearse('toy', forever())]
+    await expect(other).rejects.toMatchObject({ code: 'device_lost', message: 'gone' })
+    await expect(one).rejects.toMatchObject({ code: 'device_lost', message: 'gone' })
+    expect(await prefetched(engine)).toBe(true)
+    expect(spawned.map(({ ended }) => ended)).toEqual([true, false])
   })
 
   it('has a moment to stop by itself when a call is given up, and is ended then', async () => {
@@ -91,6 +115,15 @@ describe('the list of models', () => {
   it('is asked once more of a fresh thread where the first hangs', async () => {
     const { spawned, engine } = threads(({ id }, thread, which) => {
       if (which > 0) thread.answer({ kind: 'result', id, value: [] })
+    })
+    expect(await engine.models(forever())).toEqual([])
+    expect(spawned.map(({ ended }) => ended)).toEqual([true, false])
+  })
+
+  it('is asked of a fresh thread once the GPU of the first is gone', async () => {
+    const { spawned, engine } = threads(({ id }, thread, which) => {
+      const gone = { kind: 'failure', id, code: 'device_lost', message: 'WebGPU: the device was lost' } as const
+      thread.answer(which === 0 ? gone : { kind: 'result', id, value: [] })
     })
     expect(await engine.models(forever())).toEqual([])
     expect(spawned.map(({ ended }) => ended)).toEqual([true, false])

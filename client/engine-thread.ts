@@ -19,7 +19,7 @@ export interface EngineThread extends Disposable {
     signal: AbortSignal,
     onProgress: (received: number, total: number) => void,
   ) => Promise<boolean>
-  readonly measure: (model: string, signal: AbortSignal) => Promise<void>
+  readonly rehearse: (model: string, signal: AbortSignal) => Promise<void>
   readonly models: (signal: AbortSignal) => Promise<readonly ModelState[]>
   readonly remove: (model: string, signal: AbortSignal) => Promise<void>
 }
@@ -86,7 +86,7 @@ export function engineThread(
   const hear = (answer: Answer) => {
     const call = open.get(answer.id)
     if (call === undefined) return
-    if (answer.kind === 'event' || answer.kind === 'received') {
+    if (answer.kind !== 'failure' && answer.kind !== 'result') {
       // A call that waits for its turn hears of it by another's news.
       for (const other of open.values()) watch(other, patience.start)
       watch(call, stepsOn(answer) ? patience.step : patience.start)
@@ -94,8 +94,14 @@ export function engineThread(
       return
     }
     clearTimeout(call.timer)
+    if (answer.kind === 'failure') {
+      const failure = new GenerationError(answer.code, answer.message)
+      // A thread whose GPU is gone answers everything so from now on: the next call needs a fresh one.
+      if (isLoss(failure)) return end(failure)
+      open.delete(answer.id)
+      return call.queue.fail(failure)
+    }
     open.delete(answer.id)
-    if (answer.kind === 'failure') return call.queue.fail(new GenerationError(answer.code, answer.message))
     call.value = answer.value
     call.queue.end()
   }
@@ -138,7 +144,7 @@ export function engineThread(
       })
       return kept === true
     },
-    measure: async (model, signal) => void (await answerTo(ask({ kind: 'measure', model }, signal))),
+    rehearse: async (model, signal) => void (await answerTo(ask({ kind: 'rehearse', model }, signal))),
     models: async (signal) => {
       const list = async () => (await answerTo(ask({ kind: 'models' }, signal))) as readonly ModelState[]
       // It reads alone and nothing stands behind it that would try again; what hung went with its thread.

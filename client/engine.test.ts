@@ -118,19 +118,19 @@ describe('what a step takes here', () => {
   const told = async (there: EngineThread) => (await there.models(signal)).map(({ msPerStep }) => msPerStep)
   const signal = new AbortController().signal
 
-  it('is not known before, found out by two steps, and known from then on', async () => {
+  it('is not known before, found out by a rehearsal, and known from then on', async () => {
     const fresh = engineHere(site.url)
     expect(await told(fresh)).toEqual([undefined])
-    await fresh.measure('zt-toy', signal)
+    await fresh.rehearse('zt-toy', signal)
     const [first] = await told(fresh)
     expect(first).toBeGreaterThan(0)
-    await fresh.measure('zt-toy', signal)
+    await fresh.rehearse('zt-toy', signal)
     expect(await told(fresh)).toEqual([first])
   })
 
   it('is what the last run took, and a run does not wait for the finding out', async () => {
     const fresh = engineHere(site.url)
-    const finding = fresh.measure('zt-toy', signal)
+    const finding = fresh.rehearse('zt-toy', signal)
     for await (const _ of fresh.generate({ request, seed: 9 }, signal));
     await finding
     const [first] = await told(fresh)

@@ -46,8 +46,8 @@ export interface House {
   readonly backend: () => Promise<WebBackend>
   /** The backend runs one generation at a time. */
   readonly turn: () => Promise<() => void>
-  /** Ends the trial that is under way: a run has come. */
-  trial?: AbortController
+  /** Ends the rehearsal that is under way: a run has come. */
+  rehearsal?: AbortController
   /** The model in memory or on its way there; the last one asked for. */
   seating?: { readonly id: string; readonly listeners: Set<Listener>; readonly done: Promise<Seated> }
 }

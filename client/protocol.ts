@@ -9,7 +9,7 @@ import type { EngineOptions } from './house.ts'
 export type Call = { readonly id: number } & (
   | { readonly kind: 'generate'; readonly request: EngineRequest }
   | { readonly kind: 'prefetch'; readonly model: string }
-  | { readonly kind: 'measure'; readonly model: string }
+  | { readonly kind: 'rehearse'; readonly model: string }
   | { readonly kind: 'models' }
   | { readonly kind: 'remove'; readonly model: string }
 )
@@ -21,6 +21,7 @@ export type FromPage =
 
 export type Answer = { readonly id: number } & (
   | { readonly kind: 'event'; readonly event: EngineEvent }
+  | { readonly kind: 'alive' }
   | { readonly kind: 'received'; readonly received: number; readonly total: number }
   | { readonly kind: 'result'; readonly value: unknown }
   | { readonly kind: 'failure'; readonly code: ErrorCode; readonly message: string }

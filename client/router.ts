@@ -44,6 +44,7 @@ export function routeRequest(request: VideoRequest, situation: Situation, hybrid
     cached: state.cached,
     golden: state.golden === 'untested' ? ('pass' as const) : state.golden,
     ...(state.msPerStep === undefined ? {} : { ms_per_step: state.msPerStep }),
+    ...(state.msBesides === undefined ? {} : { ms_besides: state.msBesides }),
   }
   return route({
     mode,

@@ -26,7 +26,7 @@ function endless(): Partial<Engine> {
   }
   return {
     lost: lost as Engine['lost'],
-    measure: () => new Promise(() => {}),
+    rehearse: () => new Promise(() => {}),
     models: async () => [],
   }
 }
@@ -54,8 +54,8 @@ describe("the engine's end of the line", () => {
   })
 
   it('fails what runs when the GPU is lost, and what comes after it', async () => {
-    post({ id: 1, kind: 'measure', model: 'toy' })
-    post({ id: 2, kind: 'measure', model: 'toy' })
+    post({ id: 1, kind: 'rehearse', model: 'toy' })
+    post({ id: 2, kind: 'rehearse', model: 'toy' })
     gpu.resolve(new GenerationError('device_lost', 'the GPU is gone'))
     const failure = { kind: 'failure', code: 'device_lost', message: 'the GPU is gone' }
     await vi.waitFor(() => expect(answers).toEqual([1, 2].map((id) => ({ id, ...failure }))))

@@ -37,8 +37,11 @@ addEventListener('message', ({ data }: MessageEvent<FromPage>) => {
 
 /** The loss is waited for once: each call that waited for it by itself would be held until it comes, so for ever. */
 function open(options: EngineOptions): void {
-  engine = createEngine(options)
-  engine.lost.then((loss) => {
+  const opened = createEngine(options)
+  engine = opened
+  lost = undefined
+  opened.lost.then((loss) => {
+    if (engine !== opened) return
     lost = loss
     for (const { fail } of running.values()) fail(loss)
   })
@@ -72,8 +75,8 @@ async function perform(engine: Engine, call: Call, signal: AbortSignal): Promise
       return engine.prefetch(call.model, signal, (received, total) =>
         send({ id: call.id, kind: 'received', received, total }),
       )
-    case 'measure':
-      return engine.measure(call.model, signal)
+    case 'rehearse':
+      return engine.rehearse(call.model, signal, () => send({ id: call.id, kind: 'alive' }))
     case 'models':
       return engine.models(signal)
     case 'remove':

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type CostedClip, clipCost, deviceRate, type ModelCost } from './cost.ts'
+import { type CostedClip, clipCost, clipTime, deviceRate, type ModelCost, paceAt } from './cost.ts'
 import type { DeviceReport } from './request.ts'
 
 const cost: ModelCost = {
@@ -41,6 +41,7 @@ describe('the cost of a clip', () => {
       step,
       steps: 4,
       encode: 20,
+      denoise: 4 * step,
       decode: 4 * 18 - 6,
       flops: 20 + 4 * step + 66,
       activations: 1800,
@@ -62,19 +63,54 @@ describe('the cost of a clip', () => {
   })
 })
 
+describe('the time of a clip', () => {
+  const twice = { ...clip, width: 96 }
+
+  it('is its steps and what comes besides, each growing as its operations do', () => {
+    const [here, there] = [clipCost(cost, twice), clipCost(cost, clip)]
+    const pace = paceAt(cost, clip, twice, { step: 10, besides: 50 })
+    expect(pace.step).toBeCloseTo((10 * here.step) / there.step)
+    expect(pace.besides).toBeCloseTo((50 * here.decode) / there.decode)
+    expect(clipTime(cost, twice, pace)).toBeCloseTo(4 * pace.step + (pace.besides ?? 0))
+    expect(paceAt(cost, twice, clip, pace).besides).toBeCloseTo(50)
+  })
+
+  it('grows by pixels besides its steps where nothing is said of decoding', () => {
+    const mute = { ...cost, decode: {} }
+    expect(paceAt(mute, clip, twice, { step: 10, besides: 50 }).besides).toBe(100)
+  })
+
+  it('goes by operations where nothing but its steps was timed', () => {
+    const { flops, step } = clipCost(cost, clip)
+    expect(clipTime(cost, clip, paceAt(cost, clip, clip, { step: 10 }))).toBeCloseTo((10 * flops) / step)
+  })
+
+  it('counts steps of several sizes by their operations', () => {
+    const passes = {
+      ...cost,
+      passes: [
+        { steps: 3, scale: 0.5 },
+        { steps: 2, scale: 1 },
+      ],
+    }
+    const { denoise, step } = clipCost(passes, clip)
+    expect(denoise).toBeLessThan(5 * step)
+    expect(clipTime(passes, clip, { step: 10, besides: 7 })).toBeCloseTo((10 * denoise) / step + 7)
+  })
+})
+
 describe('the rate of a device', () => {
   const model = (id: string) => ({ id, cost, standard: clip })
   const { step } = clipCost(cost, clip)
 
-  it('is what it reached on the model asked about, else its best', () => {
+  it('is the best it reached on what is known', () => {
     const models = [model('a'), model('b')]
-    const both = { ...report, models: [timed('a', 10), timed('b', 5)] }
-    expect(deviceRate(both, models, 'a')).toBeCloseTo(step * 100)
-    expect(deviceRate(both, models, 'c')).toBeCloseTo(step * 200)
+    const all = { ...report, models: [timed('a', 10), timed('b', 5), timed('x', 1)] }
+    expect(deviceRate(all, models)).toBeCloseTo(step * 200)
   })
 
   it('is not made up', () => {
-    expect(deviceRate(report, [model('a')], 'a')).toBeNull()
-    expect(deviceRate({ ...report, models: [timed('x', 3), timed('a', 0)] }, [model('a')], 'a')).toBeNull()
+    expect(deviceRate(report, [model('a')])).toBeNull()
+    expect(deviceRate({ ...report, models: [timed('x', 3), timed('a', 0)] }, [model('a')])).toBeNull()
   })
 })

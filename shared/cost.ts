@@ -67,6 +67,8 @@ export interface ClipCost {
   readonly step: number
   readonly steps: number
   readonly encode: number
+  /** Operations of all steps. */
+  readonly denoise: number
   readonly decode: number
   /** Operations of the whole clip. */
   readonly flops: number
@@ -97,6 +99,7 @@ export function clipCost(cost: ModelCost, clip: CostedClip, textTokens = usualTe
     step: most(cost.step),
     steps: passes.reduce((total, { steps }) => total + steps, 0),
     encode,
+    denoise,
     decode,
     flops: encode + denoise + decode,
     activations: most(cost.activations),
@@ -129,6 +132,33 @@ export function amountOf(polynomial: CostPolynomial, at: Extent): number {
   )
 }
 
+/** What a clip takes on some device, in milliseconds. */
+export interface Pace {
+  /** Of one step, the largest where steps differ. */
+  readonly step: number
+  /** Of all that is not a step: text, decoder, the file. */
+  readonly besides?: number
+}
+
+/** The pace at one clip, from the pace at another. */
+export function paceAt(cost: ModelCost, measured: CostedClip, clip: CostedClip, { step, besides }: Pace): Pace {
+  const [here, there] = [clipCost(cost, clip), clipCost(cost, measured)]
+  const stepHere = (step * here.step) / there.step
+  if (besides === undefined) return { step: stepHere }
+  // What is decoded is what is written, so one grows with the other.
+  const share = there.decode === 0 ? pixelsOf(clip) / pixelsOf(measured) : here.decode / there.decode
+  return { step: stepHere, besides: besides * share }
+}
+
+const pixelsOf = ({ width, height, num_frames: frames }: CostedClip) => width * height * frames
+
+/** Milliseconds of a whole clip at its own pace; what is not known besides its steps, by operations. */
+export function clipTime(cost: ModelCost, clip: CostedClip, { step, besides }: Pace): number {
+  const { encode, denoise, decode, step: largest } = clipCost(cost, clip)
+  const perOperation = step / largest
+  return perOperation * denoise + (besides ?? perOperation * (encode + decode))
+}
+
 /** A model whose steps a device may have timed. */
 export interface TimedModel {
   readonly id: string
@@ -138,15 +168,13 @@ export interface TimedModel {
 }
 
 /**
- * Operations a second that a device reached, by its own report: on the model asked about where it has timed it, else on
- * the best of the others. Null where it has timed none that is known.
+ * Operations a second that a device reached on the best of some models, by its own report. Null where it has timed none
+ * of them.
  */
-export function deviceRate(report: DeviceReport, models: readonly TimedModel[], preferred?: string): number | null {
+export function deviceRate(report: DeviceReport, models: readonly TimedModel[]): number | null {
   const rates = report.models.flatMap(({ id, ms_per_step: ms }) => {
     const model = models.find((each) => each.id === id)
-    if (model === undefined || ms === undefined || ms === 0) return []
-    return [{ id, rate: (clipCost(model.cost, model.standard).step * 1000) / ms }]
+    return model === undefined || !ms ? [] : [(clipCost(model.cost, model.standard).step * 1000) / ms]
   })
-  const own = rates.find(({ id }) => id === preferred)
-  return own?.rate ?? (rates.length === 0 ? null : Math.max(...rates.map(({ rate }) => rate)))
+  return rates.length === 0 ? null : Math.max(...rates)
 }

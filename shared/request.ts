@@ -109,6 +109,8 @@ export const deviceReportSchema = v.strictObject({
         golden: v.picklist(['pass', 'fail', 'untested']),
         /** Of the model's standard clip. */
         ms_per_step: v.optional(v.pipe(v.number(), v.minValue(0))),
+        /** Of that clip, all that are not its steps: text, decoder and file. */
+        ms_besides: v.optional(v.pipe(v.number(), v.minValue(0))),
       }),
       32,
     ),

@@ -112,6 +112,16 @@ describe('a model that says what it costs', () => {
     expect(assess({}).etaMs).toBeNull()
   })
 
+  it('is timed besides its steps by what the device took there, where it tells', () => {
+    const told = { ms_per_step: 10, ms_besides: 300 }
+    const at = (size: object) => assess({ ...knownAs(told), effective: { ...effective, ...size } }).etaMs
+    expect(at({})).toBe(8 * 10 + 300)
+    expect(at({ width: 128 })).toBe(2 * (8 * 10 + 300))
+    expect(at({ num_inference_steps: 4 })).toBe(4 * 10 + 300)
+    // Without a count of operations, too.
+    expect(route({ ...base, ...knownAs(told) }).device.etaMs).toBe(8 * 10 + 300)
+  })
+
   it('is held to memory and buffers by what it holds at the size asked for', () => {
     const small = assess({})
     expect(small.memoryBytes).toBe(3 * 1500 + 80_000_000)

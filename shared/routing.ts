@@ -7,7 +7,7 @@
  */
 
 import { type CatalogModel, type StandardParameters, standardClip } from './catalog.ts'
-import { type CostedClip, clipCost, deviceRate, type TimedModel } from './cost.ts'
+import { type CostedClip, clipCost, clipTime, deviceRate, paceAt, type TimedModel } from './cost.ts'
 import type { EffectiveVideo } from './effective.ts'
 import type { DeviceReport, InferenceMode } from './request.ts'
 
@@ -174,19 +174,24 @@ function needsOf({ device }: AssessedModel, clip: CostedClip) {
 /** Half-precision weights are held as they came and once more as float32. */
 const weightsHeld = 3
 
-/** Milliseconds of one clip, from the device's own times. */
+/** Milliseconds of one clip, from the device's own times; of a model it has not timed, from those of others. */
 function etaOf(
   { id, device: entry, parameters }: AssessedModel,
   clip: CostedClip,
   device: DeviceReport,
   timed: readonly TimedModel[],
 ): number | null {
+  const own = device.models.find((each) => each.id === id)
+  const { ms_per_step: step, ms_besides: besides } = own ?? {}
   if (entry?.cost === undefined) {
-    const step = device.models.find((each) => each.id === id)?.ms_per_step
-    return step === undefined ? null : step * (clip.num_inference_steps ?? 1)
+    return step === undefined ? null : step * (clip.num_inference_steps ?? 1) + (besides ?? 0)
   }
-  const own = { id, cost: entry.cost, standard: standardClip(parameters) }
-  const rate = deviceRate(device, [own, ...timed], id)
+  const standard = standardClip(parameters)
+  if (step !== undefined && step > 0) {
+    const pace = paceAt(entry.cost, standard, clip, { step, ...(besides === undefined ? {} : { besides }) })
+    return clipTime(entry.cost, clip, pace)
+  }
+  const rate = deviceRate(device, timed)
   return rate && (1000 * clipCost(entry.cost, clip).flops) / rate
 }
 

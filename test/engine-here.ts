@@ -32,7 +32,8 @@ export function engineHere(modelsUrl: string): EngineThread {
     threads: 1,
     manifestKeys: [],
   })
-  return { ...engine, [Symbol.dispose]: () => {} }
+  const rehearse: EngineThread['rehearse'] = (model, signal) => engine.rehearse(model, signal, () => {})
+  return { ...engine, rehearse, [Symbol.dispose]: () => {} }
 }
 
 export const threadsHere = (thread: EngineThread): Threads => ({ first: 'wasm', get: () => thread, drop: () => {} })

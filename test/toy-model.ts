@@ -6,6 +6,8 @@ import { input, type ParameterDescription, scope, trace, type Value } from '../m
 import { autoencoderSizes, decoder, encoder, latentStrides } from '../models/networks/autoencoder.ts'
 import { dit, ditOf, ditSizes } from '../models/networks/dit.ts'
 import { textEncoder, textEncoderSizes } from '../models/networks/text-encoder.ts'
+import { modelCost, ownGraphs } from '../models/pipeline/cost.ts'
+import { configurationsOf } from '../models/pipeline/model.ts'
 import { tokenizerRevision, vocabularySize } from '../models/text/tokenizer.ts'
 import { initialize } from '../models/train/initialize.ts'
 import { writeSafetensors } from '../models/weights/safetensors.ts'
@@ -59,6 +61,14 @@ function toyCard(
   parameters: ModelCard['parameters'],
   weights: ModelCard['weights'],
 ): ModelCard {
+  const architecture = {
+    denoiser: 'tiny',
+    textEncoder: 'tiny',
+    autoencoder: 'tiny',
+    guided,
+    tokenizer: tokenizerRevision,
+    passes,
+  } as const
   return readCard({
     id,
     revision: 'r1',
@@ -66,18 +76,12 @@ function toyCard(
     latents: { ...latentStrides, channels: autoencoderSizes.tiny.channels, plan: 'cosine' },
     summary: 'Random weights, for tests.',
     license: 'Apache-2.0',
-    architecture: {
-      denoiser: 'tiny',
-      textEncoder: 'tiny',
-      autoencoder: 'tiny',
-      guided,
-      tokenizer: tokenizerRevision,
-      passes,
-    },
+    architecture,
     prediction: 'velocity',
     schedule: 'cosine',
     weights,
     parameters,
+    cost: modelCost(ownGraphs(configurationsOf({ architecture }))),
     training: {},
     figures: {},
   })
