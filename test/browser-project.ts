@@ -42,6 +42,7 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
       test: {
         name: 'studio',
         include: ['client/**/*.e2e.test.ts'],
+        globalSetup: ['test/studio/builds.ts'],
         testTimeout: 300_000,
         hookTimeout: 300_000,
         // How long a page may take on a busy machine; what it then shows is the claim.

@@ -8,17 +8,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type BrowserContext, chromium as browsers, type Page } from 'playwright'
-import { build } from 'vite'
-import { sdkConfig } from '../../client/build.ts'
-import { type Assets, isolationHeaders, zoetropeAssets } from '../../client/studio/assets.ts'
-import { studioConfig } from '../../client/studio/build.ts'
+import { isolationHeaders } from '../../client/studio/assets.ts'
 import { chromium, chromiumFlags, quickFlags } from '../browser-project.ts'
 import { type StaticServerOptions, staticServer } from '../static-server.ts'
 import { toyAssets } from '../toy-assets.ts'
+import { type Built, type Models, place } from './builds.ts'
 
 export interface SiteOptions {
   /** Files in the place of the released models; the toy ones when left out, `null` for the released. */
-  readonly more?: (() => Promise<Assets>) | null
+  readonly more?: Models
   /** Where what the host has not is asked for. */
   readonly upstream?: () => string | undefined
   readonly browserFlags?: readonly string[]
@@ -46,21 +44,14 @@ export interface StudioSite extends AsyncDisposable {
 
 /** The studio. */
 export async function studioSite({ more = toyAssets, upstream, ...options }: SiteOptions = {}): Promise<StudioSite> {
-  return siteOf(
-    async (outDir) => ({ ...(await studioConfig({ ...(more === null ? {} : { more }), outDir })), configFile: false }),
-    options,
-    { upstream },
-  )
+  return siteOf('studio', more, options, { upstream })
 }
 
 /** An empty page with the built SDK as `sdk`, isolated as a page with wasm threads is. */
 export async function sdkSite({ more = toyAssets, ...options }: SiteOptions = {}): Promise<StudioSite> {
   return siteOf(
-    async (outDir) => {
-      const { build: settings, ...config } = sdkConfig(['index'])
-      const plugins = [zoetropeAssets(more === null ? {} : { more })]
-      return { ...config, plugins, configFile: false, build: { ...settings, outDir } }
-    },
+    'sdk',
+    more,
     options,
     { headers: isolationHeaders },
     '<!doctype html><title>SDK</title><script type="module">globalThis.sdk = await import("./index.js")</script>',
@@ -68,14 +59,15 @@ export async function sdkSite({ more = toyAssets, ...options }: SiteOptions = {}
 }
 
 async function siteOf(
-  config: (outDir: string) => Promise<Parameters<typeof build>[0]>,
+  what: Built,
+  models: Models,
   { browserFlags = [], measured = false }: SiteOptions,
   host: StaticServerOptions,
   page?: string,
 ): Promise<StudioSite> {
   const folder = await mkdtemp(join(tmpdir(), 'zoetrope-site-'))
   const outDir = join(folder, 'dist')
-  await build({ ...(await config(outDir)), logLevel: 'error' })
+  await place(what, models, outDir)
   if (page !== undefined) await writeFile(join(outDir, 'index.html'), page)
   const server = await staticServer(outDir, host)
   const [said, failed]: [string[], string[]] = [[], []]
