@@ -49,6 +49,8 @@ export interface PrefetchOptions {
   readonly signal?: AbortSignal
   /** Bytes here and in all. */
   readonly onProgress?: (received: number, total: number) => void
+  /** Whether it is rehearsed, too, which takes about as long as a clip; it is when left out. */
+  readonly rehearse?: boolean
 }
 
 /** What came of fetching a model ahead. */
@@ -135,8 +137,9 @@ export function clientOver({ threads, service, probe, inferenceMode }: Surroundi
     },
     models: {
       list: () => thread().models(forever()),
-      prefetch: async (id, { signal = forever(), onProgress = () => {} } = {}) => {
+      prefetch: async (id, { signal = forever(), onProgress = () => {}, rehearse = true } = {}) => {
         const kept = await prefetchLocally(threads, id, signal, onProgress)
+        if (!rehearse) return { kept }
         // Where that fails the run will say why, or fall to another rung.
         await thread()
           .rehearse(id, signal)

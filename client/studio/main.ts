@@ -399,7 +399,9 @@ async function readyModel(): Promise<void> {
   if (card === undefined) return
   const saving = (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true
   if (saving) return
-  const { kept } = await client.models.prefetch(card.id, {
+  const own = client
+  const { kept } = await own.models.prefetch(card.id, {
+    rehearse: false,
     onProgress: (received, total) => {
       if (received < total && job === undefined)
         say('busy', `Fetching the model, ${megabytes(received)} of ${megabytes(total)}`)
@@ -409,6 +411,11 @@ async function readyModel(): Promise<void> {
   situationChanged()
   // Afterwards, since it may fail or wait where there is no room.
   await keepRuntime()
+  // Another client readies its own.
+  if (client !== own) return
+  await own.models.prefetch(card.id)
+  // How long it takes is known now.
+  situationChanged()
 }
 
 start().catch(tell)
