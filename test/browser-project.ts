@@ -56,6 +56,9 @@ export function browserProjects(): TestProjectInlineConfiguration[] {
   ]
 }
 
+/** Whether what is measured is to be printed. */
+const report = Boolean(process.env.ZOETROPE_REPORT)
+
 /** @param groupOrder projects run one after another: each wants the whole machine. */
 function inChromium(name: string, include: string, groupOrder: number): TestProjectInlineConfiguration {
   return {
@@ -65,7 +68,7 @@ function inChromium(name: string, include: string, groupOrder: number): TestProj
     optimizeDeps: { include: ['valibot', 'mediabunny'] },
     test: {
       name,
-      provide: { report: Boolean(process.env.ZOETROPE_REPORT) },
+      provide: { report },
       include: [include],
       testTimeout: 180_000,
       sequence: { groupOrder },
@@ -76,7 +79,7 @@ function inChromium(name: string, include: string, groupOrder: number): TestProj
         provider: playwright({
           launchOptions: {
             executablePath: chromium,
-            args: quickFlags,
+            args: report ? chromiumFlags : quickFlags,
             ignoreDefaultArgs: ['--headless', '--headless=old'],
           },
         }),
