@@ -105,6 +105,23 @@ describe('a thread of the engine', () => {
     await expect.poll(() => spawned[0]?.ended).toBe(true)
   })
 
+  it('has that moment and no more, whatever it tells in the meantime', async () => {
+    const { spawned, engine } = threads(({ id }, thread) => {
+      const news = setInterval(() => {
+        if (thread.ended) clearInterval(news)
+        for (const call of [id, 0]) thread.answer({ kind: 'received', id: call, received: 1, total: 9 })
+      }, 10)
+    })
+    const stop = new AbortController()
+    const call = prefetched(engine, stop.signal)
+    const other = prefetched(engine)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    stop.abort(new Error('enough'))
+    await expect(call).rejects.toThrow('enough')
+    await expect(other).rejects.toMatchObject({ code: 'aborted' })
+    expect(spawned[0]?.ended).toBe(true)
+  })
+
   it('that fails takes its calls with it and says why', async () => {
     const { engine } = threads((_, thread) => thread.break('out of memory'))
     await expect(prefetched(engine)).rejects.toThrow('engine: its thread failed (out of memory)')

@@ -43,6 +43,8 @@ interface Open {
   readonly queue: EventQueue<Heard>
   value?: unknown
   timer?: ReturnType<typeof setTimeout>
+  /** Given up by its caller: no news, of it or of others, gives it more time. */
+  stopped?: boolean
 }
 
 export function engineThread(
@@ -64,6 +66,7 @@ export function engineThread(
     open.clear()
   }
   const watch = (call: Open, milliseconds: number) => {
+    if (call.stopped === true) return
     clearTimeout(call.timer)
     call.timer = setTimeout(() => {
       end(
@@ -118,6 +121,7 @@ export function engineThread(
     const stop = () => {
       worker?.postMessage({ kind: 'abort', id })
       call.queue.fail(signal.reason)
+      call.stopped = true
       clearTimeout(call.timer)
       call.timer = setTimeout(() => end(aborted()), patience.stop)
     }
