@@ -14,7 +14,7 @@ import { encodeGif } from './gif.ts'
 import { sha256 } from './hash.ts'
 import type { House, Seated } from './house.ts'
 import { type EncodedVideo, encodeMovie } from './mp4.ts'
-import { stopwatch } from './pace.ts'
+import { type Stopwatch, stopwatch } from './pace.ts'
 import { posterOf } from './poster.ts'
 import { isFull } from './shelf.ts'
 import { encodeWebp } from './webp.ts'
@@ -49,15 +49,17 @@ export async function* made(
   place: Place,
   signal: AbortSignal,
 ): AsyncGenerator<MakingEvent, MadeOutput> {
-  const watch = stopwatch()
+  // Latents alone are no clip.
+  const bare = request.output_format === 'latents'
+  const known = await house.paces.at(seated.model.card, request)
+  const watch = stopwatch(bare && known ? { step: known.step } : known)
   const loads = seated.steps.loads()
   const key = await checkpointKey(seated.model, request, place.from)
-  const latents = yield* denoised(house, seated, request, { ...place, key, onRow: watch.stepped }, signal)
-  const bare = request.output_format === 'latents'
+  const latents = yield* denoised(house, seated, request, { ...place, key, watch }, signal)
   const output = bare
     ? await fileOf(latentBytes(latents), 'application/octet-stream', request, place.index)
     : yield* decoded(seated, request, latents, place, signal)
-  // Latents alone are no clip, and what compiles once is not what the next run takes.
+  // What compiles once is not what the next run takes.
   const pace = watch.pace(bare || seated.steps.loads() > loads ? 'steps' : 'clip')
   if (pace !== undefined) await house.paces.note(seated.model.card, request, pace)
   await house.checkpoints.remove(key)
@@ -70,7 +72,7 @@ const scaled = ({ index, of }: Place, value: number) => (index + 0.98 * value) /
 interface Denoising extends Place {
   readonly key: string
   /** Told each row that was taken, once it is kept. */
-  readonly onRow: () => void
+  readonly watch: Stopwatch
   /** Shown each row's clean estimate, which it must not keep. */
   readonly see?: (estimate: Float32Array) => void
 }
@@ -80,13 +82,13 @@ export async function* denoised(
   house: House,
   { steps, model, runner }: Seated,
   request: EffectiveRequest,
-  { key, onRow, see, ...place }: Denoising,
+  { key, watch, see, ...place }: Denoising,
   signal: AbortSignal,
 ): AsyncGenerator<MakingEvent, Latents> {
   const { num_frames: frames, width, height, stop_step: until } = request
   const { from, given } = place
   const waiting: MakingEvent[] = []
-  const clock = stepClock(until ?? model.rows(request).length)
+  const rows = until ?? model.rows(request).length
   let keeping = true
   const keep = async (checkpoint: Checkpoint) => {
     if (!keeping) return
@@ -104,7 +106,7 @@ export async function* denoised(
     from: await house.checkpoints.load(key),
     onStep: async (checkpoint) => {
       await keep(checkpoint)
-      onRow()
+      watch.stepped()
       const preview = runner.preview?.(checkpoint.estimate, { frames, height, width })
       if (preview === undefined) return
       const shown = { frameIndex: 0, contentType: 'image/x-rgb', frames: preview }
@@ -117,13 +119,19 @@ export async function* denoised(
     ...(given === undefined ? {} : { given }),
   }
   const events = runner.denoise(request, signal, split, see)
-  for (;;) {
-    const { done, value } = await events.next()
-    yield* waiting.splice(0)
-    if (done) return value
-    const { seq: _, ...event } = value
-    if (event.type === 'progress') yield { ...event, value: scaled(place, event.value), ...clock(event.step) }
-    else yield pipelineEvent(event)
+  try {
+    for (;;) {
+      const { done, value } = await events.next()
+      yield* waiting.splice(0)
+      if (done) return value
+      const { seq: _, ...event } = value
+      if (event.type !== 'progress') yield pipelineEvent(event)
+      else
+        yield { ...event, value: scaled(place, event.value), ...timeLeft(watch, { ...place, from }, event.step, rows) }
+    }
+  } finally {
+    // Its reader may have seen enough; at its end there is nothing left to end.
+    await events.return(undefined as never)
   }
 }
 
@@ -164,18 +172,17 @@ function pipelineEvent(event: Omit<PipelineEvent, 'seq'>): MakingEvent {
   throw new Error(`engine: the pipeline sent ${event.type}, allowed are progress, part and warning`)
 }
 
-/** What is left, by the mean of the steps so far; the first pays for compiling and is not counted. */
-function stepClock(steps: number): (step: number | undefined) => { etaMs?: number } {
-  let [began, first] = [0, 0]
-  return (step) => {
-    if (step === undefined) return {}
-    const now = performance.now()
-    if (first === 0) {
-      ;[began, first] = [now, step]
-      return {}
-    }
-    return { etaMs: Math.round(((now - began) / (step - first)) * (steps - step)) }
-  }
+/** What is left of a batch when one of its outputs has come to a row. */
+function timeLeft(
+  watch: Stopwatch,
+  { index, of, from }: Place,
+  row: number | undefined,
+  rows: number,
+): { etaMs?: number } {
+  const pace = watch.expected()
+  if (row === undefined || pace === undefined) return {}
+  const lasts = (after: number) => (rows - after) * pace.step + (pace.besides ?? 0)
+  return { etaMs: Math.round(lasts(row) + (of - index - 1) * lasts(from?.step ?? 0)) }
 }
 
 async function fileOf(

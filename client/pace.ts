@@ -16,6 +16,8 @@ import { noteFile, readFile, type Shelf } from './shelf.ts'
 export interface PaceBook {
   /** The pace of the model's standard clip; undefined where nothing was run. */
   readonly of: (card: ModelCard) => Promise<Pace | undefined>
+  /** What that comes to for some clip. */
+  readonly at: (card: ModelCard, clip: CostedClip) => Promise<Pace | undefined>
   /** Notes the pace of some clip. What is not told besides its steps stays as it was known. */
   readonly note: (card: ModelCard, clip: CostedClip, pace: Pace) => Promise<void>
 }
@@ -32,9 +34,13 @@ export function paceBook(notes: Shelf, provider: ExecutionProvider): PaceBook {
   const of = async (card: ModelCard) => readPace(await readFile(notes, await nameOf(card)))
   return {
     of,
+    at: async (card, clip) => {
+      const pace = await of(card)
+      return pace && scaled(card, standardOf(card), clip, pace)
+    },
     note: async (card, clip, pace) => {
       const known = await of(card)
-      const text = JSON.stringify({ ...known, ...standardPace(card, clip, pace) })
+      const text = JSON.stringify({ ...known, ...scaled(card, clip, standardOf(card), pace) })
       // An estimate is worth nothing that would fail a run, such as room in a full storage.
       await noteFile(notes, await nameOf(card), new TextEncoder().encode(text)).catch(() => {})
     },
@@ -51,25 +57,45 @@ function readPace(bytes: Uint8Array | undefined): Pace | undefined {
   }
 }
 
-/** A clip's pace as that of the standard clip. */
-function standardPace(card: ModelCard, clip: CostedClip, pace: Pace): Pace {
-  return card.cost === undefined ? pace : paceAt(card.cost, clip, standardClip(catalogModelOf(card).parameters), pace)
+const standardOf = (card: ModelCard): CostedClip => standardClip(catalogModelOf(card).parameters)
+
+/** The pace of one clip as that of another; a card without its cost has one for all. */
+const scaled = ({ cost }: ModelCard, from: CostedClip, to: CostedClip, pace: Pace): Pace =>
+  cost === undefined ? pace : paceAt(cost, from, to, pace)
+
+/** Times a run, or a rehearsal of one. */
+export interface Stopwatch {
+  /** A step ends; the first one pays for compiling. */
+  readonly stepped: () => void
+  /** Steps that were timed. */
+  readonly steps: () => number
+  /** Of the steps alone, or of a clip that ends now; undefined before the second step. */
+  readonly pace: (of: 'steps' | 'clip') => Pace | undefined
+  /** As far as it is known: by the second step from this run, before it and besides the steps from earlier ones. */
+  readonly expected: () => Pace | undefined
 }
 
-/** Times a run from here on: each `stepped` is the end of a step, the first of which pays for compiling. */
-export function stopwatch() {
+/** Starts to time a run whose pace may be known from earlier ones. */
+export function stopwatch(known?: Pace): Stopwatch {
   const began = performance.now()
   let [steps, first, last] = [0, 0, 0]
+  const step = () => (steps < 2 ? undefined : (last - first) / (steps - 1))
   return {
     stepped: () => {
       last = performance.now()
       if (steps++ === 0) first = last
     },
-    /** Of the steps alone, or of a clip that ends now; undefined before the second step. */
-    pace: (of: 'steps' | 'clip'): Pace | undefined => {
-      if (steps < 2) return undefined
-      const step = (last - first) / (steps - 1)
-      return of === 'steps' ? { step } : { step, besides: Math.max(0, performance.now() - began - steps * step) }
+    steps: () => steps,
+    pace: (of) => {
+      const each = step()
+      if (each === undefined) return undefined
+      return of === 'steps'
+        ? { step: each }
+        : { step: each, besides: Math.max(0, performance.now() - began - steps * each) }
+    },
+    expected: () => {
+      const each = step()
+      return each === undefined ? known : { ...known, step: each }
     },
   }
 }

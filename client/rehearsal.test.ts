@@ -179,4 +179,28 @@ describe('a run', () => {
     const warm = await taken(usual)
     expect(await expected(usual)).toBe(Math.round(warm))
   })
+
+  it.each([
+    ['of the usual size', {}],
+    ['of several outputs', { n: 3 }],
+    ['of more steps and frames', { numInferenceSteps: 12, numFrames: 17 }],
+    ['of latents alone', { outputFormat: 'latents' }],
+  ] as const)('%s tells at every row how much is left, within a factor of two', async (_, more) => {
+    await engine.rehearse('zt-toy', signal)
+    const clip = { ...usual, ...more }
+    await taken(clip)
+    const [told, ends]: [number[], number[]] = [[], []]
+    for await (const event of engine.generate({ request: snakeCase({ ...clip, seed: 6 }), seed: 1 }, signal)) {
+      if (event.type === 'progress' && event.stage === 'denoise' && event.step) {
+        told.push(event.etaMs ?? Number.NaN)
+        ends.push(machine.clock)
+      }
+    }
+    expect(told.length).toBeGreaterThanOrEqual(4)
+    const off = told.map((left, row) => {
+      const took = machine.clock - (ends[row] as number)
+      return took === 0 && left === 0 ? 1 : Math.max(left / took, took / left)
+    })
+    expect(Math.max(...off)).toBeLessThan(2)
+  })
 })

@@ -72,20 +72,17 @@ async function played(
   }
   // Of a rehearsal that was cut, perhaps.
   await house.checkpoints.remove(key)
-  let [done, estimate] = [0, new Float32Array()]
+  let estimate = new Float32Array()
   const watched = {
     key,
-    onRow: () => {
-      done += 1
-      watch.stepped()
-    },
+    watch,
     see: (seen: Float32Array) => {
       estimate = seen.slice()
     },
   }
   for await (const { type } of denoised(house, seated, request, { ...place, ...watched }, signal)) {
     onLife()
-    if (type === 'progress' && done === rows) break
+    if (type === 'progress' && watch.steps() === rows) break
   }
   await house.checkpoints.remove(key)
   await note('steps')
