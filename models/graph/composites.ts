@@ -128,11 +128,12 @@ export const neighbours = (x: Value): Value =>
 
 /** Numbers of the nine cells around each of a plane H×W, counted in the plane with a border of one cell. */
 function cellsAround(height: number, width: number): Int32Array {
-  return Int32Array.from({ length: height * width * 9 }, (_, n) => {
-    const [cell, turn] = [Math.floor(n / 9), n % 9]
-    const [row, column] = [Math.floor(cell / width) + Math.floor(turn / 3), (cell % width) + (turn % 3)]
-    return row * (width + 2) + column
-  })
+  const cells = new Int32Array(height * width * 9)
+  let n = 0
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++)
+      for (let turn = 0; turn < 9; turn++) cells[n++] = (row + Math.floor(turn / 3)) * (width + 2) + column + (turn % 3)
+  return cells
 }
 
 export const gelu = (x: Value, approximate: 'tanh' | 'none' = 'tanh'): Value =>

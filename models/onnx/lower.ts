@@ -256,10 +256,10 @@ function emptySheet(uses: ReadonlyMap<Value, number>, forCpu: boolean) {
     floats: (data, shape) => {
       const key =
         data.length <= 16 ? `float32[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
-      return inline(key, 'float32', shape, new Uint8Array(Float32Array.from(data).buffer))
+      return inline(key, 'float32', shape, new Uint8Array(new Float32Array(data).buffer))
     },
     whole: (data, shape, dtype) => {
-      const bytes = dtype === 'bool' ? Uint8Array.from(data) : new Uint8Array(Int32Array.from(data).buffer)
+      const bytes = dtype === 'bool' ? new Uint8Array(data) : new Uint8Array(new Int32Array(data).buffer)
       const key =
         data.length <= 16 ? `${dtype}[${shape.join()}](${Array.from(data).join()})` : `constant_${initializers.size}`
       return inline(key, dtype, shape, bytes)

@@ -1,68 +1,104 @@
 /**
  * The protobuf wire format, as far as writing needs it: varints, length-delimited fields, packed numbers.
  *
- * Knows no message; encode.ts does. Format: protobuf.dev, "Encoding". Fields are appended as chunks and joined once,
- * so a nested message costs one copy.
+ * Knows no message; encode.ts does. Format: protobuf.dev, "Encoding". A message is one buffer that grows: a graph has tens
+ * of thousands of fields, and an array for each would cost more than all else that is written. A nested message costs one
+ * copy.
  */
-
-export interface Message {
-  readonly bytes: () => Uint8Array
-  /** Unsigned or two's-complement 64-bit varint; exact for safe integers. */
-  readonly integer: (field: number, value: number) => Message
-  readonly float: (field: number, value: number) => Message
-  readonly text: (field: number, value: string) => Message
-  readonly data: (field: number, value: Uint8Array) => Message
-  readonly message: (field: number, value: Message) => Message
-  readonly integers: (field: number, values: readonly number[]) => Message
-}
 
 const textEncoder = new TextEncoder()
 
-/** An empty message; each call appends a field and returns the message. */
-export function message(): Message {
-  const chunks: Uint8Array[] = []
-  const append = (field: number, wire: number, ...parts: readonly Uint8Array[]): Message => {
-    chunks.push(varint(field * 8 + wire), ...parts)
-    return self
+/** An empty message. */
+export const message = (): Message => new Message()
+
+/** Each call appends a field and returns the message. */
+export class Message {
+  #bytes = new Uint8Array(64)
+  #length = 0
+
+  /** What is written; shares memory with the message, which is to be left alone from then on. */
+  bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
   }
-  const delimited = (field: number, bytes: Uint8Array) => append(field, 2, varint(bytes.length), bytes)
-  const self: Message = {
-    bytes: () => join(chunks),
-    integer: (field, value) => append(field, 0, varint(value)),
-    float: (field, value) => append(field, 5, new Uint8Array(Float32Array.of(value).buffer)),
-    text: (field, value) => delimited(field, textEncoder.encode(value)),
-    data: delimited,
-    message: (field, value) => delimited(field, value.bytes()),
-    integers: (field, values) => delimited(field, join(values.map(varint))),
+
+  /** Unsigned or two's-complement 64-bit varint; exact for safe integers. */
+  integer(field: number, value: number): Message {
+    this.#key(field, 0)
+    this.#varint(value)
+    return this
   }
-  return self
+
+  float(field: number, value: number): Message {
+    this.#key(field, 5)
+    return this.#append(new Uint8Array(Float32Array.of(value).buffer))
+  }
+
+  text(field: number, value: string): Message {
+    if (!isAscii(value)) return this.data(field, textEncoder.encode(value))
+    this.#key(field, 2)
+    this.#varint(value.length)
+    this.#reserve(value.length)
+    for (let index = 0; index < value.length; index++) this.#bytes[this.#length++] = value.charCodeAt(index)
+    return this
+  }
+
+  data(field: number, value: Uint8Array): Message {
+    this.#key(field, 2)
+    this.#varint(value.length)
+    return this.#append(value)
+  }
+
+  message(field: number, value: Message): Message {
+    return this.data(field, value.bytes())
+  }
+
+  /** Packed varints. */
+  integers(field: number, values: readonly number[]): Message {
+    const packed = new Message()
+    for (const value of values) packed.#varint(value)
+    return this.message(field, packed)
+  }
+
+  #key(field: number, wire: number): void {
+    this.#varint(field * 8 + wire)
+  }
+
+  #append(bytes: Uint8Array): Message {
+    this.#reserve(bytes.length)
+    this.#bytes.set(bytes, this.#length)
+    this.#length += bytes.length
+    return this
+  }
+
+  /** Base-128 groups, least significant first; negative numbers as 64-bit two's complement. */
+  #varint(value: number): void {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`varint: got ${value}, allowed is a safe integer`)
+    this.#reserve(longestVarint)
+    if (value < 0) {
+      let rest = BigInt.asUintN(64, BigInt(value))
+      for (; rest >= 0x80n; rest >>= 7n) this.#bytes[this.#length++] = Number(rest & 0x7fn) + 0x80
+      this.#bytes[this.#length++] = Number(rest)
+      return
+    }
+    let rest = value
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#bytes[this.#length++] = (rest % 0x80) + 0x80
+    this.#bytes[this.#length++] = rest
+  }
+
+  #reserve(more: number): void {
+    const needed = this.#length + more
+    if (needed <= this.#bytes.length) return
+    const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.length))
+    larger.set(this.bytes())
+    this.#bytes = larger
+  }
 }
 
-/** Base-128 groups, least significant first; negative numbers as 64-bit two's complement. */
-export function varint(value: number): Uint8Array {
-  if (!Number.isSafeInteger(value)) throw new RangeError(`varint: got ${value}, allowed is a safe integer`)
-  if (value < 0) return bigVarint(BigInt.asUintN(64, BigInt(value)))
-  const bytes: number[] = []
-  let rest = value
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) + 0x80)
-  bytes.push(rest)
-  return Uint8Array.from(bytes)
+/** Names are, nearly all; the encoder’s call costs more than they do. */
+function isAscii(text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) >= 0x80) return false
+  return true
 }
 
-function bigVarint(value: bigint): Uint8Array {
-  const bytes: number[] = []
-  let rest = value
-  for (; rest >= 0x80n; rest >>= 7n) bytes.push(Number(rest & 0x7fn) + 0x80)
-  bytes.push(Number(rest))
-  return Uint8Array.from(bytes)
-}
-
-function join(chunks: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.length, 0))
-  let offset = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, offset)
-    offset += chunk.length
-  }
-  return whole
-}
+/** Seven of 64 bits to a byte. */
+const longestVarint = 10
