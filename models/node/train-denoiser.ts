@@ -8,6 +8,7 @@ import { cosine } from '../../shared/schedule.ts'
 import type { DitConfig } from '../networks/dit.ts'
 import type { TextEncoderConfig } from '../networks/text-encoder.ts'
 import type { Backend } from '../pipeline/backend.ts'
+import type { ClipChoice } from '../train/choice.ts'
 import { denoisingFeeds, draw, type LatentSet } from '../train/denoising.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
@@ -42,8 +43,8 @@ export interface DenoiserRun {
   readonly focus: number
   /** Above one, more of the samples are noisy: t becomes s·t / (1 + (s − 1)·t). */
   readonly shift: number
-  /** Share of clips whose camera moves; as the set has them where undefined. */
-  readonly moving: number | undefined
+  /** Which clip comes next; each as often as every other where undefined, as pictures do. */
+  readonly choice: ClipChoice | undefined
   readonly emaDecay: number
   /** Share of the run over which the rate falls at the end. */
   readonly decay: number
@@ -89,17 +90,16 @@ export async function trainDenoiser(options: DenoiserRun): Promise<void> {
 }
 
 function feedsOf(
-  { set: clips, pictures, seed, config, prediction, weighting, focus, shift, moving }: DenoiserRun,
+  { set: clips, pictures, seed, config, prediction, weighting, focus, shift, choice }: DenoiserRun,
   parts: readonly DenoiserPart[],
   step: number,
 ): Feeds {
   const each = parts.map(({ name, batch, frames, tokens }, index) => {
     const set = frames === 1 ? pictures : clips
     if (set === undefined) throw new TypeError('denoiser: a stage learns from pictures, and there are none')
-    const share = frames === 1 ? undefined : moving
     const drawn = draw({
       ...{ set, name, batch, frames, tokens, step },
-      ...{ seed: seed + index, dropout: 0.1, given: 0.1, moving: share },
+      ...{ seed: seed + index, dropout: 0.1, given: 0.1, choice: frames === 1 ? undefined : choice },
     })
     return denoisingFeeds(drawn, {
       schedule: cosine(),

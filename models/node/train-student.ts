@@ -10,6 +10,7 @@ import type { DitConfig } from '../networks/dit.ts'
 import type { TextEncoderConfig } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
+import type { ClipChoice } from '../train/choice.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
 import { guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
 import { initialize } from '../train/initialize.ts'
@@ -30,8 +31,8 @@ export interface StudentRun {
   readonly focus: number
   /** How much errors of motion count beside errors. */
   readonly changes: number
-  /** Share of clips whose camera moves; as the set has them where undefined. */
-  readonly moving: number | undefined
+  /** Which clip comes next. */
+  readonly choice: ClipChoice
   readonly set: LatentSet
   readonly backend: Backend
   /** The teacher's averaged parameters. */
@@ -159,7 +160,7 @@ async function feedsOf(
     step,
     dropout: 0.1,
     given: 0,
-    moving: options.moving,
+    choice: options.choice,
   })
   const times = Array.from(drawn.times, (uniform) =>
     steps === undefined ? Math.max(uniform, 1e-3) : studentTime(uniform, steps),

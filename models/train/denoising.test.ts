@@ -30,22 +30,6 @@ describe('a draw', () => {
   })
 })
 
-describe('a draw with a share of moving cameras', () => {
-  it('has about that share, and takes what there is where there is none', () => {
-    const cameras = ['still', 'still', 'pans left'] as const
-    const mixed: LatentSet = { ...set, attributes: (n) => ({ ...set.attributes(n), camera: cameras[n] ?? 'still' }) }
-    const share = (of: LatentSet, moving: number) => {
-      const options = { name: 'video', batch: 400, frames: 2, tokens: 8, seed: 5, step: 0, dropout: 0, given: 0 }
-      const { clean } = draw({ ...options, set: of, moving })
-      return Array.from({ length: 400 }, (_, clip) => clean[clip * 16] === 32).filter(Boolean).length / 400
-    }
-    expect(share(mixed, 0.8)).toBeGreaterThan(0.7)
-    expect(share(mixed, 0.8)).toBeLessThan(0.9)
-    expect(share(mixed, 0)).toBe(0)
-    expect(share(set, 1)).toBeLessThan(0.5)
-  })
-})
-
 describe('the weight of a cell', () => {
   const levels = [0, 0.25, 0.5, 1].map(cosine())
 

@@ -14,6 +14,7 @@ import type { HostTensor } from '../pipeline/backend.ts'
 import { encodeText } from '../text/tokenizer.ts'
 import { caption } from '../world/captions.ts'
 import type { Attributes } from '../world/vocabulary.ts'
+import { anyOf, type ClipChoice } from './choice.ts'
 
 /** Latents of many clips, normalised per channel, and what each shows. */
 export interface LatentSet {
@@ -43,8 +44,8 @@ export interface DrawOptions {
   readonly dropout: number
   /** Share of clips whose first frame is given. */
   readonly given: number
-  /** Share of clips whose camera moves; as the set has them where nothing is said. */
-  readonly moving?: number | undefined
+  /** Which clip comes next; each as often as every other where nothing is said. */
+  readonly choice?: ClipChoice | undefined
 }
 
 /** A drawn batch before any noise is mixed in. */
@@ -67,7 +68,8 @@ export function draw(options: DrawOptions): Draw {
   const random = randomStream(seed, 0x10000 + step)
   const shape = [batch, set.channels, frames, set.height, set.width] as const
   const size = shape.reduce((product, n) => product * n, 1)
-  const chosen = Array.from({ length: batch }, () => chooseClip(options, random))
+  const { choice = anyOf(set) } = options
+  const chosen = Array.from({ length: batch }, () => choice(random))
   const offset = random.uniform()
   return {
     name,
@@ -79,19 +81,6 @@ export function draw(options: DrawOptions): Draw {
     given: chosen.map(() => frames > 1 && random.chance(options.given)),
     text: captions(options, chosen, random),
   }
-}
-
-/** A set that has none of those wanted gives what it has. */
-function chooseClip({ set, moving }: DrawOptions, random: RandomStream): number {
-  const first = random.integer(set.count)
-  if (moving === undefined) return first
-  const wanted = random.chance(moving)
-  let index = first
-  for (let trial = 0; trial < 100; trial++) {
-    if ((set.attributes(index).camera !== 'still') === wanted) return index
-    index = random.integer(set.count)
-  }
-  return first
 }
 
 /** Copies whole clips, or their first latent frames. */

@@ -71,6 +71,15 @@ export interface Attributes {
   readonly camera: Camera
 }
 
+/** What each attribute may be. */
+export const attributeValues = {
+  puppet: puppets,
+  colour: colours,
+  action: actions,
+  scene: scenes,
+  camera: cameras,
+} as const satisfies { readonly [A in keyof Attributes]: readonly Attributes[A][] }
+
 export const attributeNames = ['puppet', 'colour', 'action', 'scene', 'camera'] as const satisfies (keyof Attributes)[]
 
 export type Split = 'seen' | 'held-out' | 'all'

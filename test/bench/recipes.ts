@@ -27,7 +27,7 @@ import { captionTokens } from '../../models/world/captions.ts'
 
 type Recipe = Pick<
   DenoiserRun,
-  'optimizer' | 'learningRate' | 'prediction' | 'weighting' | 'focus' | 'shift' | 'moving' | 'emaDecay' | 'decay'
+  'optimizer' | 'learningRate' | 'prediction' | 'weighting' | 'focus' | 'shift' | 'choice' | 'emaDecay' | 'decay'
 >
 
 const standard: Recipe = {
@@ -37,7 +37,7 @@ const standard: Recipe = {
   weighting: 'clamped',
   focus: 4,
   shift: 1,
-  moving: undefined,
+  choice: undefined,
   emaDecay: 0.99,
   decay: 0.3,
 }

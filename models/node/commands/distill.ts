@@ -8,6 +8,7 @@ import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditOf, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
+import { moreOften } from '../../train/choice.ts'
 import type { TrainingState } from '../../train/trainer.ts'
 import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
@@ -17,7 +18,7 @@ import { loadCard, releasedState } from '../models.ts'
 import { releaseCard, releaseParts, requireSameEncoder } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
 import { studentName, trainStudent } from '../train-student.ts'
-import { changesOf, movingOf, reporter, restoreRuns } from './train.ts'
+import { changesOf, emphasisOf, oftenHelp, reporter, restoreRuns } from './train.ts'
 
 export const distillCommand: Command = {
   summary: 'Distil a trained denoiser into a student of few steps; stages resume from their checkpoints.',
@@ -34,7 +35,7 @@ export const distillCommand: Command = {
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
     rate: { kind: 'number', value: 'R', help: 'learning rate, falling to zero in each stage (0.0003)' },
     changes: { kind: 'number', value: 'C', help: 'how much errors of motion count beside errors (2)' },
-    moving: { kind: 'number', value: 'P', help: 'share of clips whose camera moves (as in the world, a half)' },
+    often: { kind: 'text', value: 'LIST', help: oftenHelp },
     seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
     release: { kind: 'flag', help: 'write the last student’s weights and card into models/ and stop' },
   },
@@ -65,7 +66,7 @@ const guidanceRange = [1, 5] as const
 async function distill(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, say, show } = surroundings
   // Read before anything is encoded, so that a slip costs no minutes.
-  const learning = { changes: changesOf(given), moving: movingOf(given) }
+  const [changes, emphasis] = [changesOf(given), emphasisOf(given)]
   const { steps, parameters, guided, facts } = await teacherOf(given)
   const backend = nodeBackend()
   const count = facts.clips
@@ -84,9 +85,10 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
     prediction: facts.prediction,
     focus: 4,
-    ...learning,
+    changes,
     ...steps,
     set,
+    choice: moreOften(set, emphasis),
     backend,
     teacher: parameters,
     guided,

@@ -8,6 +8,7 @@ import { autoencoderSizes, spatialStride, temporalStride } from '../../networks/
 import { type DitSize, ditOf, ditSizes, usualPasses } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
+import { type Emphasis, moreOften, parseEmphasis } from '../../train/choice.ts'
 import type { CurvePoint } from '../../train/loop.ts'
 import type { DenoiserPart } from '../../train/objectives.ts'
 import { curveSvg } from '../../train/plot.ts'
@@ -26,6 +27,8 @@ import { trainAutoencoder } from '../train-autoencoder.ts'
 import { type DenoiserStage, trainDenoiser } from '../train-denoiser.ts'
 
 const targets = ['autoencoder', 'denoiser'] as const
+
+export const oftenHelp = 'clips to draw more often or less, as camera=still:0.25,action=shakes:3 (all alike)'
 
 export const trainCommand: Command = {
   summary: 'Train a network on the sticker world; runs resume from their checkpoint.',
@@ -54,11 +57,7 @@ export const trainCommand: Command = {
     weighting: { kind: 'text', value: 'NAME', help: `denoiser: ${lossWeightings.join(', ')} (clamped)` },
     focus: { kind: 'number', value: 'F', help: 'denoiser: how much more the puppet’s cells count (4)' },
     changes: { kind: 'number', value: 'C', help: 'denoiser: how much errors of motion count beside errors (2)' },
-    moving: {
-      kind: 'number',
-      value: 'P',
-      help: 'denoiser: share of clips whose camera moves (as in the world, a half)',
-    },
+    often: { kind: 'text', value: 'LIST', help: `denoiser: ${oftenHelp}` },
     shift: { kind: 'number', value: 'S', help: 'denoiser: above 1, more of the samples are noisy (3)' },
     seed: { kind: 'number', value: 'N', help: 'seed of weights and batches (1)' },
     plot: { kind: 'text', value: 'FILE', help: 'write the learning curve as SVG and stop' },
@@ -107,7 +106,7 @@ async function autoencoder(given: Arguments, surroundings: Surroundings): Promis
 
 async function denoiser(given: Arguments, surroundings: Surroundings): Promise<void> {
   const { signal, show, say } = surroundings
-  const [learning, stages] = [learningOf(given), stagesOf(given)]
+  const [learning, stages, emphasis] = [learningOf(given), stagesOf(given), emphasisOf(given)]
   const size = oneOf('--size', given.text('size') ?? 'nano', Object.keys(ditSizes) as DitSize[])
   const encoder = given.text('autoencoder') ?? 'autoencoder'
   const from = given.text('from')
@@ -141,6 +140,7 @@ async function denoiser(given: Arguments, surroundings: Surroundings): Promise<v
     run: given.text('run') ?? 'denoiser',
     seed: given.number('seed') ?? 1,
     stages,
+    choice: moreOften(set, emphasis),
     ...learning,
     facts: { size, clips: count, prediction: learning.prediction, passes: usualPasses },
     signal,
@@ -185,7 +185,6 @@ function learningOf(given: Arguments) {
     weighting: oneOf('--weighting', given.text('weighting') ?? 'clamped', lossWeightings),
     focus: given.number('focus') ?? 4,
     shift: given.number('shift') ?? 3,
-    moving: movingOf(given),
     emaDecay: ema,
     decay: given.number('decay') ?? 0.3,
   }
@@ -308,11 +307,9 @@ export function changesOf(given: Arguments): number {
   throw new GenerationError('invalid_parameter', `--changes: got ${changes}, allowed are 0 to 100`)
 }
 
-/** Share of clips whose camera moves, for learning and for distilling. */
-export function movingOf(given: Arguments): number | undefined {
-  const moving = given.number('moving')
-  if (moving === undefined || (moving >= 0 && moving <= 1)) return moving
-  throw new GenerationError('invalid_parameter', `--moving: got ${moving}, allowed are 0 to 1`)
+/** Which clips come more often, for learning and for distilling. */
+export function emphasisOf(given: Arguments): Emphasis {
+  return parseEmphasis('--often', given.text('often') ?? '')
 }
 
 /** Prints a line per point, with the time left. */
