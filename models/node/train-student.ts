@@ -8,8 +8,8 @@ import { randomStream } from '../../shared/random.ts'
 import { cosine, type NoiseLevel } from '../../shared/schedule.ts'
 import type { DitConfig } from '../networks/dit.ts'
 import type { TextEncoderConfig } from '../networks/text-encoder.ts'
-import { sinusoids } from '../nn/embedding.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
+import { guidanceFeed } from '../pipeline/generate.ts'
 import type { ClipChoice } from '../train/choice.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
 import { guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
@@ -45,10 +45,13 @@ export interface StudentRun {
   /** Steps of the teacher's sampler that the first halving starts from, and the last student's. */
   readonly from: number
   readonly to: number
-  /** Updates in a stage; the last stages have twice as many, see updatesOf. */
+  /** Updates in which guidance is folded in. */
+  readonly folding: number
+  /** Updates in a halving; the last have twice as many, see updatesOf. */
   readonly updates: number
   readonly batch: number
   readonly tokens: number
+  /** Of a halving; folding has a multiple of it, see rateOf. */
   readonly learningRate: number
   /** Guidance scales are drawn uniformly from here. */
   readonly guidance: readonly [low: number, high: number]
@@ -58,6 +61,9 @@ export interface StudentRun {
   /** Hears the points of a stage of so many updates. */
   readonly pointOf: (updates: number) => (point: CurvePoint) => void
 }
+
+/** Name of the run in which guidance is folded in. */
+export const foldedName = (run: string): string => `${run}-guided`
 
 /** Name of the run of a student of so many steps. */
 export const studentName = (run: string, steps: number): string => `${run}-${steps}`
@@ -71,7 +77,7 @@ interface Stage {
 
 /** `run-guided` unless the teacher is guided, then `run-128`, `run-64`, … down to `run-N`. */
 function stagesOf({ run, from, to, guided }: Pick<StudentRun, 'run' | 'from' | 'to' | 'guided'>): Stage[] {
-  const stages: Stage[] = guided ? [] : [{ name: `${run}-guided`, steps: undefined }]
+  const stages: Stage[] = guided ? [] : [{ name: foldedName(run), steps: undefined }]
   for (let steps = from / 2; steps >= to; steps /= 2) stages.push({ name: studentName(run, steps), steps })
   return stages
 }
@@ -86,8 +92,17 @@ export async function trainStudent(options: StudentRun): Promise<void> {
 }
 
 /** The longer its steps, the further a student is from its teacher; Salimans & Ho (2202.00512) double the last stages too. */
-const updatesOf = ({ updates }: Pick<StudentRun, 'updates'>, steps: number | undefined): number =>
-  steps !== undefined && steps <= 16 ? 2 * updates : updates
+function updatesOf({ folding, updates }: Pick<StudentRun, 'folding' | 'updates'>, steps: number | undefined): number {
+  if (steps === undefined) return folding
+  return steps <= 16 ? 2 * updates : updates
+}
+
+/**
+ * A halving moves the network little. Folding teaches it what it would have said without words, which it has never had
+ * to know: it is most of the work, and all that students lacked (docs/figures.md).
+ */
+const rateOf = ({ learningRate }: Pick<StudentRun, 'learningRate'>, steps: number | undefined): number =>
+  steps === undefined ? 4 * learningRate : learningRate
 
 /** One stage; gives the student's parameters. `steps` undefined folds guidance in. */
 async function runStage(
@@ -111,7 +126,7 @@ async function runStage(
   await using learner = await trainer({
     backend: options.backend,
     objective: () => denoiserObjective(student, text, set, [part]),
-    optimizerOf: optimizersOf('adamw'),
+    optimizerOf: optimizersOf('muon'),
     clip: 1,
     state: run.step === 0 ? teacher : run.state,
     initial: initialize(seed),
@@ -120,7 +135,7 @@ async function runStage(
     learner,
     begin: run.step,
     end: updates,
-    rates: { peak: options.learningRate, warmup: 1, steps: updates, decay: 1 },
+    rates: { peak: rateOf(options, steps), warmup: 1, steps: updates, decay: 1 },
     emaDecay: 0.8,
     feedsOf: (step) => feedsOf(options, teaching, name, step, steps),
     save: (step) => run.save(step, learner.state(), options.facts),
@@ -133,7 +148,7 @@ async function runStage(
   return parametersOf(learner.state())
 }
 
-function parametersOf(state: TrainingState): TrainingState {
+export function parametersOf(state: TrainingState): TrainingState {
   return Object.fromEntries(
     Object.entries(state)
       .filter(([name]) => !name.includes('@'))
@@ -166,14 +181,7 @@ async function feedsOf(
     steps === undefined ? Math.max(uniform, 1e-3) : studentTime(uniform, steps),
   )
   const scales = Array.from({ length: batch }, () => random.between(...options.guidance))
-  const guidance: HostTensor = {
-    dtype: 'float32',
-    shape: [batch, config.featureWidth],
-    data: sinusoids(
-      scales.map((scale) => scale / 10),
-      config.featureWidth,
-    ),
-  }
+  const guidance = guidanceFeed(scales, config.featureWidth)
   const levels = times.map(schedule)
   const latents = mixed(drawn.shape, drawn.clean, drawn.noise, (clip) => [
     levels[clip]?.alpha ?? 1,

@@ -306,7 +306,7 @@ async function stepper(model: Model, sessions: SessionCache, stepping: Stepping)
   }
   const session = await sessions.get(`whole step ${key}`, () => compileWholeStep(model, rows, shape, length))
   const scale: Record<string, HostTensor> = guided
-    ? { guidance: guidanceFeed(request.guidance_scale, featureWidth) }
+    ? { guidance: guidanceFeed([request.guidance_scale], featureWidth) }
     : {}
   const told = async (row: number) => {
     return { ...conditions, ...scale, time: timeFeed(steps[row] as SamplerStep, shape.frames, featureWidth) }
@@ -314,9 +314,10 @@ async function stepper(model: Model, sessions: SessionCache, stepping: Stepping)
   return { session, told }
 }
 
-/** Sinusoids of the guidance scale, brought to about 0…1. */
-export function guidanceFeed(scale: number, width: number): HostTensor {
-  return { dtype: 'float32', shape: [1, width], data: sinusoids([scale / 10], width) }
+/** Sinusoids of guidance scales, brought to about 0…1: a row for each. */
+export function guidanceFeed(scales: readonly number[], width: number): HostTensor {
+  const small = scales.map((scale) => scale / 10)
+  return { dtype: 'float32', shape: [scales.length, width], data: sinusoids(small, width) }
 }
 
 export function rowFeed(prediction: Prediction, step: SamplerStep, scale: number): HostTensor {
@@ -347,7 +348,7 @@ function conditionsByRow(
       shape: [rowsAtOnce, 1, featureWidth],
       data: sinusoids(angles, featureWidth),
     }
-    const guidance: Record<string, HostTensor> = guided ? { guidance: guidanceFeed(scale, featureWidth) } : {}
+    const guidance: Record<string, HostTensor> = guided ? { guidance: guidanceFeed([scale], featureWidth) } : {}
     return session.run({ text: text as HostTensor, pooled: pooled as HostTensor, time, ...guidance })
   }
   return async (row) => {

@@ -9,15 +9,18 @@ import { type DitSize, ditOf, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import { moreOften } from '../../train/choice.ts'
+import { draw } from '../../train/denoising.ts'
 import type { TrainingState } from '../../train/trainer.ts'
 import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
-import { latentSet } from '../latents.ts'
+import { denoiserSession } from '../denoiser-session.ts'
+import { foldingErrors } from '../folding-error.ts'
+import { latentSet, unseenSet } from '../latents.ts'
 import { loadCard, releasedState } from '../models.ts'
 import { releaseCard, releaseParts, requireSameEncoder } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
-import { studentName, trainStudent } from '../train-student.ts'
+import { foldedName, parametersOf, studentName, trainStudent } from '../train-student.ts'
 import { changesOf, emphasisOf, oftenHelp, reporter, restoreRuns } from './train.ts'
 
 export const distillCommand: Command = {
@@ -31,16 +34,21 @@ export const distillCommand: Command = {
     autoencoder: { kind: 'text', value: 'RUN', help: 'the autoencoder the teacher was trained with (autoencoder)' },
     from: { kind: 'number', value: 'N', help: 'steps of the teacher’s sampler (256, or the released student’s)' },
     to: { kind: 'number', value: 'N', help: 'steps of the last student (8)' },
-    updates: { kind: 'number', value: 'N', help: 'updates in a stage, twice as many from 16 steps down (2000)' },
+    folding: { kind: 'number', value: 'N', help: 'updates in which guidance is folded in (2400)' },
+    updates: { kind: 'number', value: 'N', help: 'updates in a halving, twice as many from 16 steps down (200)' },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
-    rate: { kind: 'number', value: 'R', help: 'learning rate, falling to zero in each stage (0.0003)' },
+    rate: { kind: 'number', value: 'R', help: 'learning rate of halvings, falling to zero in each (0.00015)' },
     changes: { kind: 'number', value: 'C', help: 'how much errors of motion count beside errors (2)' },
     often: { kind: 'text', value: 'LIST', help: oftenHelp },
     seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
+    judge: { kind: 'flag', help: 'print how much of its teacher’s guidance the run has taken in, and stop' },
     release: { kind: 'flag', help: 'write the last student’s weights and card into models/ and stop' },
   },
-  run: async (given, surroundings) =>
-    given.flag('release') ? release(given, surroundings) : distill(given, surroundings),
+  run: async (given, surroundings) => {
+    if (given.flag('release')) await release(given, surroundings)
+    else if (given.flag('judge')) await judge(given, surroundings)
+    else await distill(given, surroundings)
+  },
 }
 
 interface Facts {
@@ -94,16 +102,51 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     guided,
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
-    updates: given.number('updates') ?? 2000,
+    folding: given.number('folding') ?? 2400,
+    updates: given.number('updates') ?? 200,
     batch: given.number('batch') ?? 24,
     tokens: captionTokens.film,
-    learningRate: given.number('rate') ?? 3e-4,
+    learningRate: given.number('rate') ?? 1.5e-4,
     guidance: guidanceRange,
     facts: { ...facts },
     signal,
     say,
     pointOf: (total) => reporter(total, surroundings),
   })
+}
+
+/** The first stage, in which guidance is folded in, beside its teacher on unseen clips. */
+async function judge(given: Arguments, { say, emit, signal }: Surroundings): Promise<void> {
+  const { parameters, guided, facts } = await teacherOf(given)
+  if (guided) throw new GenerationError('invalid_parameter', '--judge: got --student, allowed is a teacher’s run')
+  const run = await openRun(foldedName(given.text('run') ?? 'student'))
+  factsOf(run.facts)
+  const backend = nodeBackend()
+  const side = 64
+  const autoencoder = averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state)
+  const set = await unseenSet({
+    ...{ config: autoencoderSizes.stickers, parameters: autoencoder, backend, count: side, frames: 17, side },
+    ...{ signal, progress: () => {} },
+  })
+  const drawn = draw({
+    ...{ set, name: 'video', batch: set.count, frames: set.frames, tokens: captionTokens.film },
+    ...{ seed: 9, step: 0, dropout: 0, given: 0 },
+  })
+  const sessionOf = (guided: boolean, parameters: TrainingState) =>
+    denoiserSession({
+      ...{ backend, parameters, name: drawn.name, shape: drawn.shape, tokens: captionTokens.film, seed: 1 },
+      config: ditOf(ditSizes[facts.size], { guided, passes: facts.passes ?? 0 }),
+      text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
+      prediction: facts.prediction,
+    })
+  await using teacher = await sessionOf(false, parameters)
+  await using student = await sessionOf(true, parametersOf(run.state))
+  const { featureWidth } = ditSizes[facts.size]
+  const errors = await foldingErrors(drawn, { teacher, student, tokens: captionTokens.film, featureWidth })
+  say('time   scale   error    of what guidance changes')
+  for (const { time, scale, error, effect } of errors)
+    say(`${time.toFixed(2)}   ${scale}       ${error.toFixed(4)}   ${((100 * error) / effect).toFixed(0)} %`)
+  emit({ run: foldedName(given.text('run') ?? 'student'), step: run.step, errors })
 }
 
 async function teacherOf(given: Arguments): Promise<Teacher> {
