@@ -198,6 +198,12 @@ describe('zoetrope distill', () => {
     ],
     'a student of as many steps as it is to have': [['--student', 'zt-nano'], '--from and --to: got 8 and 8'],
     'too few films': [['--student', 'zt-nano', '--to', '4', '--clips', '3'], '--clips: got 3, allowed is'],
+    'a stage of no updates': [['--folding', '0'], '--folding: got 0, allowed is a whole number from 1'],
+    'an emphasis on what there is not': [
+      ['--often', 'camera=flies:2'],
+      '--often: got "camera=flies:2", allowed are as',
+    ],
+    'a student to judge for a run': [['--judge', '--student', 'zt-nano'], '--judge: got --student, allowed is'],
   }
   for (const [name, [words, message]] of Object.entries(refused)) {
     it(`refuses ${name} in one sentence`, async () => {

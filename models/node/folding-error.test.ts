@@ -1,25 +1,23 @@
 import { describe, expect, it } from 'vitest'
 import { guidanceFeed } from '../pipeline/generate.ts'
-import { type Draw, draw, type LatentSet } from '../train/denoising.ts'
+import { type Draw, textFeeds } from '../train/denoising.ts'
 import type { Feeds } from '../train/loop.ts'
 import type { DenoiserSession } from './denoiser-session.ts'
 import { foldingErrors, foldingScales, foldingTimes } from './folding-error.ts'
 
 const featureWidth = 16
 const tokens = 8
-const set: LatentSet = {
-  count: 3,
-  channels: 2,
-  frames: 2,
-  height: 2,
-  width: 2,
-  latents: Float32Array.from({ length: 48 }, (_, n) => Math.sin(n)),
-  coverage: new Uint8Array(24),
-  attributes: () => ({ puppet: 'bird', colour: 'blue', action: 'jumps', scene: 'sea', camera: 'still' }),
+const numbers = (count: number) => Float32Array.from({ length: count }, (_, n) => Math.sin(n + count))
+const drawn: Draw = {
+  name: 'video',
+  shape: [3, 2, 2, 2, 2],
+  clean: numbers(48),
+  noise: numbers(49).subarray(1),
+  coverage: new Float32Array(24),
+  times: numbers(3),
+  given: [false, false, false],
+  text: textFeeds('video', ['a blue bird', 'a red fox jumps', 'a cup'], tokens),
 }
-const drawn: Draw = draw({
-  ...{ set, name: 'video', batch: 3, frames: 2, tokens, seed: 5, step: 0, dropout: 0, given: 0 },
-})
 
 const fed = (conditions: Feeds, name: string): number[] => [...(conditions[`video.${name}`]?.data ?? [])]
 

@@ -41,6 +41,8 @@ describe('which clips come', () => {
   it('never takes what has a factor of nothing, first and last clip included', () => {
     expectShares({ camera: { still: 0 } }, [0, 0.5, 0, 0.5])
     expectShares({ camera: { 'pans left': 0 } }, [0.5, 0, 0.5, 0])
+    const least = { ...randomStream(1, 0), uniform: () => 0 }
+    expect(moreOften(clips, { camera: { still: 0 } })(least)).toBe(1)
     expect(() => moreOften(clips, { puppet: { bird: 0 } })).toThrow('for each of 400 clips')
   })
 
@@ -73,6 +75,7 @@ describe('an emphasis in words', () => {
     ['camera=still:1.2.3', 'factors from 0 to 100'],
     ['camera=still:101', 'factors from 0 to 100'],
     ['camera=still:1,', 'items like camera=still:0.25'],
+    ['camera=still:1,camera=still:2', 'values named once'],
   ])('refuses %s and says what is allowed', (text, allowed) => {
     expect(() => parseEmphasis('--often', text)).toThrow(`--often: got "${text.split(',').at(-1)}", allowed are `)
     expect(() => parseEmphasis('--often', text)).toThrow(allowed)

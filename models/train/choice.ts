@@ -74,6 +74,7 @@ export function parseEmphasis(option: string, text: string): Emphasis {
     if (!values.includes(value)) throw refused(item, `as ${name} ${values.join(', ')}`)
     const factor = Number(right)
     if (!(factor >= 0 && factor <= 100)) throw refused(item, 'factors from 0 to 100')
+    if (tables[name]?.[value] !== undefined) throw refused(item, 'values named once')
     tables[name] = { ...tables[name], [value]: factor }
   }
   return tables

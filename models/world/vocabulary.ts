@@ -80,7 +80,7 @@ export const attributeValues = {
   camera: cameras,
 } as const satisfies { readonly [A in keyof Attributes]: readonly Attributes[A][] }
 
-export const attributeNames = ['puppet', 'colour', 'action', 'scene', 'camera'] as const satisfies (keyof Attributes)[]
+export const attributeNames = Object.keys(attributeValues) as (keyof Attributes)[]
 
 export type Split = 'seen' | 'held-out' | 'all'
 

@@ -37,7 +37,11 @@ export const distillCommand: Command = {
     folding: { kind: 'number', value: 'N', help: 'updates in which guidance is folded in (2400)' },
     updates: { kind: 'number', value: 'N', help: 'updates in a halving, twice as many from 16 steps down (200)' },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
-    rate: { kind: 'number', value: 'R', help: 'learning rate of halvings, falling to zero in each (0.00015)' },
+    rate: {
+      kind: 'number',
+      value: 'R',
+      help: 'learning rate of halvings, falling to zero in each (0.00015); folding has four times as much',
+    },
     changes: { kind: 'number', value: 'C', help: 'how much errors of motion count beside errors (2)' },
     often: { kind: 'text', value: 'LIST', help: oftenHelp },
     seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
@@ -75,6 +79,11 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
   const { signal, say, show } = surroundings
   // Read before anything is encoded, so that a slip costs no minutes.
   const [changes, emphasis] = [changesOf(given), emphasisOf(given)]
+  const counts = {
+    folding: countOf(given, 'folding', 2400),
+    updates: countOf(given, 'updates', 200),
+    batch: countOf(given, 'batch', 24),
+  }
   const { steps, parameters, guided, facts } = await teacherOf(given)
   const backend = nodeBackend()
   const count = facts.clips
@@ -102,9 +111,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     guided,
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
-    folding: given.number('folding') ?? 2400,
-    updates: given.number('updates') ?? 200,
-    batch: given.number('batch') ?? 24,
+    ...counts,
     tokens: captionTokens.film,
     learningRate: given.number('rate') ?? 1.5e-4,
     guidance: guidanceRange,
@@ -117,36 +124,42 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
 
 /** The first stage, in which guidance is folded in, beside its teacher on unseen clips. */
 async function judge(given: Arguments, { say, emit, signal }: Surroundings): Promise<void> {
-  const { parameters, guided, facts } = await teacherOf(given)
-  if (guided) throw new GenerationError('invalid_parameter', '--judge: got --student, allowed is a teacher’s run')
+  if (given.text('student') !== undefined)
+    throw new GenerationError('invalid_parameter', '--judge: got --student, allowed is a teacher’s run')
+  const { parameters, facts } = await teacherOf(given)
   const run = await openRun(foldedName(given.text('run') ?? 'student'))
-  factsOf(run.facts)
+  const student = factsOf(run.facts, 'zoetrope distill')
   const backend = nodeBackend()
-  const side = 64
   const autoencoder = averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state)
   const set = await unseenSet({
-    ...{ config: autoencoderSizes.stickers, parameters: autoencoder, backend, count: side, frames: 17, side },
+    ...{ config: autoencoderSizes.stickers, parameters: autoencoder, backend, count: 64, frames: 17, side: 64 },
     ...{ signal, progress: () => {} },
   })
   const drawn = draw({
     ...{ set, name: 'video', batch: set.count, frames: set.frames, tokens: captionTokens.film },
     ...{ seed: 9, step: 0, dropout: 0, given: 0 },
   })
-  const sessionOf = (guided: boolean, parameters: TrainingState) =>
+  const sessionOf = (guided: boolean, parameters: TrainingState, { size, passes = 0, prediction }: Facts) =>
     denoiserSession({
       ...{ backend, parameters, name: drawn.name, shape: drawn.shape, tokens: captionTokens.film, seed: 1 },
-      config: ditOf(ditSizes[facts.size], { guided, passes: facts.passes ?? 0 }),
+      config: ditOf(ditSizes[size], { guided, passes }),
       text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
-      prediction: facts.prediction,
+      prediction,
     })
-  await using teacher = await sessionOf(false, parameters)
-  await using student = await sessionOf(true, parametersOf(run.state))
-  const { featureWidth } = ditSizes[facts.size]
-  const errors = await foldingErrors(drawn, { teacher, student, tokens: captionTokens.film, featureWidth })
+  await using two = await sessionOf(false, parameters, facts)
+  await using one = await sessionOf(true, parametersOf(run.state), student)
+  const { featureWidth } = ditSizes[student.size]
+  const errors = await foldingErrors(drawn, { teacher: two, student: one, tokens: captionTokens.film, featureWidth })
   say('time   scale   error    of what guidance changes')
   for (const { time, scale, error, effect } of errors)
     say(`${time.toFixed(2)}   ${scale}       ${error.toFixed(4)}   ${((100 * error) / effect).toFixed(0)} %`)
   emit({ run: foldedName(given.text('run') ?? 'student'), step: run.step, errors })
+}
+
+function countOf(given: Arguments, name: string, usual: number): number {
+  const count = given.number(name) ?? usual
+  if (Number.isInteger(count) && count >= 1) return count
+  throw new GenerationError('invalid_parameter', `--${name}: got ${count}, allowed is a whole number from 1`)
 }
 
 async function teacherOf(given: Arguments): Promise<Teacher> {
@@ -157,7 +170,7 @@ async function teacherOf(given: Arguments): Promise<Teacher> {
   if (student !== undefined) return releasedStudent(student, given, clips)
   const steps = range(given, 256)
   const run = await openRun(given.text('teacher') ?? 'denoiser')
-  const facts = factsOf(run.facts)
+  const facts = factsOf(run.facts, 'zoetrope train denoiser')
   return {
     steps,
     parameters: averaged(run.state),
@@ -197,7 +210,7 @@ async function releasedStudent(id: string, given: Arguments, clips: number | und
 async function release(given: Arguments, { say, emit }: Surroundings): Promise<void> {
   const { from, to } = range(given, 256)
   const run = await openRun(studentName(given.text('run') ?? 'student', to))
-  const { size, clips, prediction, passes = 0 } = factsOf(run.facts)
+  const { size, clips, prediction, passes = 0 } = factsOf(run.facts, 'zoetrope distill')
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
   const weights = await releaseParts(id, { size, guided: true, passes }, run.state, auto.state)
@@ -243,8 +256,8 @@ function range(given: Arguments, teacherSteps: number): Range {
   )
 }
 
-function factsOf(facts: Readonly<Record<string, unknown>>): Facts {
+function factsOf(facts: Readonly<Record<string, unknown>>, maker: string): Facts {
   if (facts.size === undefined)
-    throw new GenerationError('not_found', 'distill: the run has no checkpoint; run “zoetrope train denoiser” first')
+    throw new GenerationError('not_found', `distill: the run has no checkpoint; run “${maker}” first`)
   return facts as unknown as Facts
 }
