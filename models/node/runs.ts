@@ -5,7 +5,7 @@
 import { GenerationError } from '../../shared/errors.ts'
 import type { CurvePoint } from '../train/loop.ts'
 import type { TrainingState } from '../train/trainer.ts'
-import { checkpointPath, loadCheckpoint, saveCheckpoint } from './checkpoints.ts'
+import { type Checkpoint, checkpointPath, loadCheckpoint, saveCheckpoint } from './checkpoints.ts'
 
 export interface Run {
   /** Steps done. */
@@ -26,8 +26,14 @@ interface Notes {
 
 /** Opens a run by name: new, or where its checkpoint left it. */
 export async function openRun(name: string): Promise<Run> {
+  return runFrom(name, await loadCheckpoint(checkpointPath(name)))
+}
+
+/** A run from its beginning; what its checkpoint holds is lost with the first one that it writes. */
+export const newRun = (name: string): Run => runFrom(name, undefined)
+
+function runFrom(name: string, known: Checkpoint | undefined): Run {
   const path = checkpointPath(name)
-  const known = await loadCheckpoint(path)
   const notes: Notes = known === undefined || known.notes === '' ? {} : JSON.parse(known.notes)
   const curve: CurvePoint[] = [...(notes.curve ?? [])]
   let facts = notes.facts ?? {}

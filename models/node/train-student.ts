@@ -1,6 +1,7 @@
 /**
  * Distils a teacher: guidance folded in first, then half the steps again and again. Every stage is a run of its own,
- * whose teacher is the stage before, so an interruption loses nothing but the last few updates.
+ * whose teacher is the stage before, so an interruption loses nothing but the last few updates. Where the teacher has
+ * gone on since, or a stage is given more updates, folding catches up with it and goes on; halvings after it begin anew.
  */
 
 import { outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
@@ -10,6 +11,7 @@ import type { DitConfig } from '../networks/dit.ts'
 import type { TextEncoderConfig } from '../networks/text-encoder.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
 import { guidanceFeed } from '../pipeline/generate.ts'
+import { caughtUp, remembering } from '../train/catching-up.ts'
 import type { ClipChoice } from '../train/choice.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
 import { guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
@@ -20,7 +22,7 @@ import { type TrainingState, trainer } from '../train/trainer.ts'
 import { fnv1a } from '../world/vocabulary.ts'
 import { type DenoiserSession, denoiserSession } from './denoiser-session.ts'
 import { optimizersOf } from './optimizers.ts'
-import { openRun } from './runs.ts'
+import { newRun, openRun, type Run } from './runs.ts'
 
 export interface StudentRun {
   readonly config: DitConfig
@@ -39,6 +41,8 @@ export interface StudentRun {
   readonly teacher: TrainingState
   /** Whether guidance is folded into the teacher: it is a student itself, of `from` steps. */
   readonly guided: boolean
+  /** Tells the teacher from what it was at any other time. */
+  readonly origin: string
   /** Prefix of the stages' checkpoints. */
   readonly run: string
   readonly seed: number
@@ -83,12 +87,21 @@ function stagesOf({ run, from, to, guided }: Pick<StudentRun, 'run' | 'from' | '
 }
 
 export async function trainStudent(options: StudentRun): Promise<void> {
-  let teacher = options.teacher
+  let [teacher, lineage] = [options.teacher, options.origin]
   for (const { name, steps } of stagesOf(options)) {
     if (options.signal.aborted) return
     options.say(steps === undefined ? 'folding guidance in' : `halving to ${steps} steps`)
-    teacher = await runStage(options, name, teacher, steps)
+    teacher = await runStage({ ...options, facts: { ...options.facts, lineage } }, name, teacher, steps)
+    lineage = `${lineage} ${updatesOf(options, steps)}`
   }
+}
+
+/** Folding always goes on. A halving does so under the teacher it began with; what another taught it is of no use. */
+async function stageRun({ facts, say }: StudentRun, name: string, steps: number | undefined): Promise<Run> {
+  const run = await openRun(name)
+  if (steps === undefined || run.step === 0 || run.facts.lineage === facts.lineage) return run
+  say(`${name} begins anew: its teacher has gone on`)
+  return newRun(name)
 }
 
 /** The longer its steps, the further a student is from its teacher; Salimans & Ho (2202.00512) double the last stages too. */
@@ -113,7 +126,9 @@ async function runStage(
 ): Promise<TrainingState> {
   const { batch, set, config, text, seed } = options
   const updates = updatesOf(options, steps)
-  const run = await openRun(name)
+  const run = await stageRun(options, name, steps)
+  // Only what folds guidance in has its teacher's own parameters: a halving's are the student's of the stage before.
+  const kept = (state: TrainingState) => (steps === undefined ? remembering(state, teacher) : state)
   const student: DitConfig = { ...config, guided: true }
   const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1, changes: options.changes }
   await using teaching = await denoiserSession({
@@ -128,7 +143,7 @@ async function runStage(
     objective: () => denoiserObjective(student, text, set, [part]),
     optimizerOf: optimizersOf('muon'),
     clip: 1,
-    state: run.step === 0 ? teacher : run.state,
+    state: run.step === 0 ? teacher : caughtUp(run.state, teacher),
     initial: initialize(seed),
   })
   await trainingLoop({
@@ -138,7 +153,7 @@ async function runStage(
     rates: { peak: rateOf(options, steps), warmup: 1, steps: updates, decay: 1 },
     emaDecay: 0.8,
     feedsOf: (step) => feedsOf(options, teaching, name, step, steps),
-    save: (step) => run.save(step, learner.state(), options.facts),
+    save: (step) => run.save(step, kept(learner.state()), options.facts),
     saveEvery: 200,
     pointEvery: 25,
     point: run.pointed(options.pointOf(updates)),
@@ -173,7 +188,8 @@ async function feedsOf(
     tokens,
     seed: (seed ^ fnv1a(name)) >>> 0,
     step,
-    dropout: 0.1,
+    // A student is never asked without words.
+    dropout: 0,
     given: 0,
     choice: options.choice,
   })

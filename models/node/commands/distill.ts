@@ -8,6 +8,7 @@ import { autoencoderSizes } from '../../networks/autoencoder.ts'
 import { type DitSize, ditOf, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
+import { caughtUp } from '../../train/catching-up.ts'
 import { moreOften } from '../../train/choice.ts'
 import { draw } from '../../train/denoising.ts'
 import type { TrainingState } from '../../train/trainer.ts'
@@ -70,6 +71,8 @@ interface Teacher {
   readonly steps: Range
   readonly parameters: TrainingState
   readonly guided: boolean
+  /** See StudentRun.origin. */
+  readonly origin: string
   readonly facts: Facts
 }
 
@@ -84,7 +87,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     updates: countOf(given, 'updates', 200),
     batch: countOf(given, 'batch', 24),
   }
-  const { steps, parameters, guided, facts } = await teacherOf(given)
+  const { steps, parameters, guided, origin, facts } = await teacherOf(given)
   const backend = nodeBackend()
   const count = facts.clips
   const set = await latentSet({
@@ -109,6 +112,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     backend,
     teacher: parameters,
     guided,
+    origin,
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
     ...counts,
@@ -147,7 +151,7 @@ async function judge(given: Arguments, { say, emit, signal }: Surroundings): Pro
       prediction,
     })
   await using two = await sessionOf(false, parameters, facts)
-  await using one = await sessionOf(true, parametersOf(run.state), student)
+  await using one = await sessionOf(true, parametersOf(caughtUp(run.state, parameters)), student)
   const { featureWidth } = ditSizes[student.size]
   const errors = await foldingErrors(drawn, { teacher: two, student: one, tokens: captionTokens.film, featureWidth })
   say('time   scale   error    of what guidance changes')
@@ -169,12 +173,14 @@ async function teacherOf(given: Arguments): Promise<Teacher> {
   const student = given.text('student')
   if (student !== undefined) return releasedStudent(student, given, clips)
   const steps = range(given, 256)
-  const run = await openRun(given.text('teacher') ?? 'denoiser')
+  const name = given.text('teacher') ?? 'denoiser'
+  const run = await openRun(name)
   const facts = factsOf(run.facts, 'zoetrope train denoiser')
   return {
     steps,
     parameters: averaged(run.state),
     guided: false,
+    origin: `${name} ${run.step}`,
     facts: { ...facts, clips: clips ?? facts.clips, teacherSteps: run.step },
   }
 }
@@ -197,6 +203,7 @@ async function releasedStudent(id: string, given: Arguments, clips: number | und
     steps,
     parameters,
     guided: true,
+    origin: `${id} ${card.revision}`,
     facts: {
       size: card.architecture.denoiser as DitSize,
       clips: clips ?? Number(card.training.clips),
