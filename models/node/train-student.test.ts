@@ -69,7 +69,8 @@ describe('a student taught again', () => {
     const first = await taught({ teacher, origin: 'run 1', folding: 2 })
     expect([first.said, first.step]).toEqual([[...stages, 'toy-2 begins anew: its teacher has gone on'], 2])
 
-    expect((await taught({ teacher, origin: 'run 1', folding: 2 })).said).toEqual(stages)
+    // Nor where fewer updates are asked for than are done.
+    for (const folding of [2, 1]) expect((await taught({ teacher, origin: 'run 1', folding })).said).toEqual(stages)
 
     const later: TrainingState = Object.fromEntries(
       Object.entries(teacher).map(([name, data]) => [name, data.map((value) => value + 0.5)]),

@@ -91,8 +91,9 @@ export async function trainStudent(options: StudentRun): Promise<void> {
   for (const { name, steps } of stagesOf(options)) {
     if (options.signal.aborted) return
     options.say(steps === undefined ? 'folding guidance in' : `halving to ${steps} steps`)
-    teacher = await runStage({ ...options, facts: { ...options.facts, lineage } }, name, teacher, steps)
-    lineage = `${lineage} ${updatesOf(options, steps)}`
+    const ended = await runStage({ ...options, facts: { ...options.facts, lineage } }, name, teacher, steps)
+    teacher = ended.parameters
+    lineage = `${lineage} ${ended.updates}`
   }
 }
 
@@ -117,13 +118,19 @@ function updatesOf({ folding, updates }: Pick<StudentRun, 'folding' | 'updates'>
 const rateOf = ({ learningRate }: Pick<StudentRun, 'learningRate'>, steps: number | undefined): number =>
   steps === undefined ? 4 * learningRate : learningRate
 
-/** One stage; gives the student's parameters. `steps` undefined folds guidance in. */
+/** The student's parameters, and after how many updates, of this call and those before. */
+interface Ended {
+  readonly parameters: TrainingState
+  readonly updates: number
+}
+
+/** One stage. `steps` undefined folds guidance in. */
 async function runStage(
   options: StudentRun,
   name: string,
   teacher: TrainingState,
   steps: number | undefined,
-): Promise<TrainingState> {
+): Promise<Ended> {
   const { batch, set, config, text, seed } = options
   const updates = updatesOf(options, steps)
   const run = await stageRun(options, name, steps)
@@ -146,7 +153,7 @@ async function runStage(
     state: run.step === 0 ? teacher : caughtUp(run.state, teacher),
     initial: initialize(seed),
   })
-  await trainingLoop({
+  const next = await trainingLoop({
     learner,
     begin: run.step,
     end: updates,
@@ -160,7 +167,7 @@ async function runStage(
     signal: options.signal,
   })
   // The rate has fallen to zero, so the last parameters need no average.
-  return parametersOf(learner.state())
+  return { parameters: parametersOf(learner.state()), updates: Math.max(run.step, next) }
 }
 
 export function parametersOf(state: TrainingState): TrainingState {

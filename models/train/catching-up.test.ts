@@ -22,6 +22,12 @@ describe('a student whose teacher has gone on', () => {
     })
   })
 
+  it('is refused where that is another network', () => {
+    expect(() => caughtUp(remembering(student, teacher), { 'b.bias': Float32Array.of(3, 4) })).toThrow(
+      'teacher: got 2 numbers in b.bias, allowed are 1',
+    )
+  })
+
   it('stays bit for bit where the teacher is the same, or is not remembered', () => {
     const taught = remembering(student, teacher)
     expect(caughtUp(taught, teacher)).toEqual(taught)

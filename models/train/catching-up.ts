@@ -7,6 +7,7 @@
  * neither networks nor files.
  */
 
+import { GenerationError } from '../../shared/errors.ts'
 import type { TrainingState } from './trainer.ts'
 
 const kept = (name: string): string => `${name}@teacher`
@@ -16,12 +17,16 @@ export function remembering(student: TrainingState, teacher: TrainingState): Tra
   return { ...student, ...Object.fromEntries(Object.entries(teacher).map(([name, data]) => [kept(name), data])) }
 }
 
-/** A student's state, its parameters and their averages moved as the teacher it remembers has moved since. */
+/**
+ * A student's state, its parameters and their averages moved as the teacher it remembers has moved since.
+ * @throws GenerationError invalid_parameter where the teacher is a network of another size.
+ */
 export function caughtUp(student: TrainingState, teacher: TrainingState): TrainingState {
   const moved: Record<string, Float32Array> = { ...student }
   for (const [name, now] of Object.entries(teacher)) {
     const before = student[kept(name)]
     if (before === undefined) continue
+    if (before.length !== now.length) throw otherSize(name, before.length, now.length)
     for (const own of [name, `${name}@ema`]) {
       const data = student[own]
       if (data !== undefined) moved[own] = data.map((value, n) => value + ((now[n] as number) - (before[n] as number)))
@@ -29,3 +34,9 @@ export function caughtUp(student: TrainingState, teacher: TrainingState): Traini
   }
   return moved
 }
+
+const otherSize = (name: string, before: number, now: number): GenerationError =>
+  new GenerationError(
+    'invalid_parameter',
+    `teacher: got ${now} numbers in ${name}, allowed are ${before}, as the run’s own teacher has; give another --run for this one`,
+  )
