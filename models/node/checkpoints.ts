@@ -8,7 +8,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { TrainingState } from '../train/trainer.ts'
-import { readSafetensors, readTensor, writeSafetensors } from '../weights/safetensors.ts'
+import { readNamed, readTensor, writeSafetensors } from '../weights/safetensors.ts'
 
 export interface Checkpoint {
   readonly step: number
@@ -29,14 +29,17 @@ export async function saveCheckpoint(path: string, { step, state, notes }: Check
   await writeAtomically(path, writeSafetensors(tensors, 'float32', { step: String(step), notes }))
 }
 
-/** The last checkpoint, or undefined where the run is new. */
+/**
+ * The last checkpoint, or undefined where the run is new.
+ * @throws GenerationError weights_integrity where the file is damaged; it is left as it is.
+ */
 export async function loadCheckpoint(path: string): Promise<Checkpoint | undefined> {
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
     throw error
   })
   if (bytes === undefined) return undefined
-  const file = readSafetensors(bytes)
+  const file = readNamed(path, bytes, 'move it away to begin the run anew')
   const state = Object.fromEntries([...file.entries.keys()].map((name) => [name, readTensor(file, name)]))
   return { step: Number(file.metadata.step), state, notes: file.metadata.notes ?? '' }
 }

@@ -21,7 +21,7 @@ import {
 import { localText } from '../pipeline/text-source.ts'
 import { sentencePiece } from '../text/sentencepiece.ts'
 import type { ImportedFile, ImportedManifest } from '../weights/manifest.ts'
-import { readSafetensors, type SafetensorsFile, WeightsFormatError } from '../weights/safetensors.ts'
+import { readNamed, type SafetensorsFile } from '../weights/safetensors.ts'
 import { importedFolder, loadManifest } from './import.ts'
 
 export interface ImportedModel extends FittedModel {
@@ -77,19 +77,10 @@ function partReader(folder: string): LoadPart {
   return async ({ files }) => {
     const read: Record<string, SafetensorsFile> = {}
     for (const file of files) {
-      read[file.file] = headed(file.file, await readChecked(folder, file, checked.has(file.file)))
+      read[file.file] = readNamed(file.file, await readChecked(folder, file, checked.has(file.file)))
       checked.add(file.file)
     }
     return read
-  }
-}
-
-function headed(name: string, bytes: Uint8Array): SafetensorsFile {
-  try {
-    return readSafetensors(bytes)
-  } catch (error) {
-    if (!(error instanceof WeightsFormatError)) throw error
-    throw new GenerationError('weights_integrity', `${name}: ${error.message}`, { cause: error })
   }
 }
 

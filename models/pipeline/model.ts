@@ -11,7 +11,7 @@ import { type DitConfig, ditOf, ditSizes } from '../networks/dit.ts'
 import { type TextEncoderConfig, textEncoderSizes } from '../networks/text-encoder.ts'
 import type { LowerOptions } from '../onnx/lower.ts'
 import { tokenizerRevision, vocabularySize } from '../text/tokenizer.ts'
-import { readSafetensors, type SafetensorsFile, WeightsFormatError } from '../weights/safetensors.ts'
+import { readNamed, type SafetensorsFile } from '../weights/safetensors.ts'
 
 export interface Model {
   readonly card: ModelCard
@@ -35,7 +35,7 @@ export function modelOf(card: ModelCard, bytes: Readonly<Record<string, Uint8Arr
       `${card.id}: its tokenizer is ${architecture.tokenizer}, this version has ${tokenizerRevision}; use matching versions`,
     )
   }
-  const files = Object.fromEntries(Object.entries(bytes).map(([name, data]) => [name, checked(name, data)]))
+  const files = Object.fromEntries(Object.entries(bytes).map(([name, data]) => [name, readNamed(name, data)]))
   return { card, ...configurationsOf(card), files }
 }
 
@@ -69,16 +69,6 @@ export function storedIn({ files, card }: Model): NonNullable<LowerOptions['stor
       'model_format',
       `${card.id}: the weights have no ${name}; card and files do not belong together`,
     )
-  }
-}
-
-function checked(name: string, bytes: Uint8Array): SafetensorsFile {
-  try {
-    return readSafetensors(bytes)
-  } catch (error) {
-    if (error instanceof WeightsFormatError)
-      throw new GenerationError('weights_integrity', `${name}: ${error.message}`, { cause: error })
-    throw error
   }
 }
 

@@ -6,6 +6,7 @@
  * larger than memory can be judged. Format: huggingface/safetensors, README.
  */
 
+import { GenerationError } from '../../shared/errors.ts'
 import type { Shape } from '../graph/graph.ts'
 import { fromBfloat16, fromFloat16, toFloat16 } from './float16.ts'
 
@@ -79,6 +80,21 @@ export const elementBytes: Readonly<Record<StoredDType, number>> = {
 export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
   const length = headerLength(bytes, bytes.length)
   return { bytes, ...readHeader(bytes.subarray(0, 8 + length), bytes.length) }
+}
+
+/**
+ * The same for a file that whoever asks can name.
+ * @param advice what to do where it is damaged.
+ * @throws GenerationError weights_integrity, in one sentence that begins with the name.
+ */
+export function readNamed(name: string, bytes: Uint8Array, advice?: string): SafetensorsFile {
+  try {
+    return readSafetensors(bytes)
+  } catch (error) {
+    if (!(error instanceof WeightsFormatError)) throw error
+    const message = [`${name}: ${error.message}`, advice].filter((part) => part !== undefined).join('; ')
+    throw new GenerationError('weights_integrity', message, { cause: error })
+  }
 }
 
 /**
