@@ -203,7 +203,18 @@ describe('zoetrope distill', () => {
       ['--often', 'camera=flies:2'],
       '--often: got "camera=flies:2", allowed are as',
     ],
-    'a student to judge for a run': [['--judge', '--student', 'zt-nano'], '--judge: got --student, allowed is'],
+    'a teacher’s lesson where there is no teacher': [
+      ['--student', 'zt-nano', '--to', '4', '--direct', '5'],
+      '--direct: got 5, allowed is 0 where no --teacher is named',
+    ],
+    'a teacher that was never trained': [
+      ['--student', 'zt-nano', '--teacher', 'nobody'],
+      'the run has no checkpoint; run “zoetrope train denoiser” first',
+    ],
+    'to judge by one, too': [
+      ['--judge', '--student', 'zt-nano', '--teacher', 'nobody'],
+      'the run has no checkpoint; run “zoetrope train denoiser” first',
+    ],
   }
   for (const [name, [words, message]] of Object.entries(refused)) {
     it(`refuses ${name} in one sentence`, async () => {

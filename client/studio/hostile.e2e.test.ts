@@ -201,8 +201,7 @@ describe('250 hostile texts', () => {
     const shown = () => page.locator('.letter .said').evaluateAll((all) => all.map(({ textContent }) => textContent))
     expect(await shown()).toEqual(sent)
     await page.reload()
-    await page.waitForSelector(`.letter >> nth=${sent.length - 1}`)
-    expect((await shown()).sort()).toEqual(sent.sort())
+    await expect.poll(async () => (await shown()).sort(), { timeout: 60_000 }).toEqual(sent.sort())
     const labels = await page
       .locator('.letter button')
       .evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')))

@@ -6,8 +6,10 @@ import { GenerationError } from '../../shared/errors.ts'
 import type { CurvePoint } from '../train/loop.ts'
 import type { TrainingState } from '../train/trainer.ts'
 import { type Checkpoint, checkpointPath, loadCheckpoint, saveCheckpoint } from './checkpoints.ts'
+import { loadCard, releasedState } from './models.ts'
 
 export interface Run {
+  readonly name: string
   /** Steps done. */
   readonly step: number
   readonly state: TrainingState
@@ -38,6 +40,7 @@ function runFrom(name: string, known: Checkpoint | undefined): Run {
   const curve: CurvePoint[] = [...(notes.curve ?? [])]
   let facts = notes.facts ?? {}
   return {
+    name,
     step: known?.step ?? 0,
     state: known?.state ?? {},
     curve,
@@ -59,4 +62,24 @@ export function averaged(state: TrainingState): TrainingState {
   if (names.length === 0)
     throw new GenerationError('not_found', 'run: it has no checkpoint yet; train it with “zoetrope train” first')
   return Object.fromEntries(names.map((name) => [name, (state[`${name}@ema`] ?? state[name]) as Float32Array]))
+}
+
+/** Gives the runs that have no checkpoint yet the weights of a released model. */
+export async function restoreRuns(
+  id: string,
+  names: { readonly encoder: string; readonly denoiser?: string },
+): Promise<void> {
+  const card = await loadCard(id)
+  const parameters = Object.entries(await releasedState(card))
+  const isEncoder = ([name]: readonly [string, Float32Array]) => name.startsWith('autoencoder.')
+  const facts = { from: `${card.id}@${card.revision}` }
+  const parts = [
+    [names.encoder, parameters.filter(isEncoder)],
+    [names.denoiser, parameters.filter((each) => !isEncoder(each))],
+  ] as const
+  for (const [name, state] of parts) {
+    if (name === undefined) continue
+    const run = await openRun(name)
+    if (Object.keys(run.state).length === 0) await run.save(0, Object.fromEntries(state), facts)
+  }
 }

@@ -7,13 +7,15 @@ import { ditOf, ditSizes } from '../networks/dit.ts'
 import { textEncoderSizes } from '../networks/text-encoder.ts'
 import { vocabularySize } from '../text/tokenizer.ts'
 import { anyOf } from '../train/choice.ts'
-import type { LatentSet } from '../train/denoising.ts'
+import { draw, type LatentSet } from '../train/denoising.ts'
 import type { TrainingState } from '../train/trainer.ts'
 import { captionTokens } from '../world/captions.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
 import { nodeBackend } from './backend.ts'
+import { denoiserSession } from './denoiser-session.ts'
+import { foldingErrors } from './folding-error.ts'
 import { openRun } from './runs.ts'
-import { parametersOf, type StudentRun, trainStudent } from './train-student.ts'
+import { foldedName, lastStudent, parametersOf, type StudentRun, trainStudent } from './train-student.ts'
 
 const set: LatentSet = {
   count: 4,
@@ -29,7 +31,7 @@ const toy: Omit<StudentRun, 'teacher' | 'origin' | 'say'> = {
   text: { ...textEncoderSizes.tiny, vocabulary: vocabularySize },
   prediction: 'sample',
   ...{ focus: 0, changes: 0, choice: anyOf(set), set, backend: nodeBackend() },
-  ...{ guided: false, run: 'toy', seed: 1, from: 4, to: 2, folding: 1, updates: 1, batch: 2 },
+  ...{ guided: false, run: 'toy', seed: 1, from: 4, to: 2, folding: 1, updates: 1, direct: 0, batch: 2 },
   ...{ tokens: captionTokens.film, learningRate: 1e-12, guidance: [1, 5], facts: {} },
   signal: new AbortController().signal,
   pointOf: () => () => {},
@@ -45,11 +47,19 @@ afterAll(async () => {
   await rm(place, { recursive: true })
 })
 
-/** What it said and the parameters that folding left. */
-async function taught(by: Pick<StudentRun, 'teacher' | 'origin'> & Partial<StudentRun>) {
+type Given = Pick<StudentRun, 'teacher' | 'origin'> & Partial<StudentRun>
+
+/** What it said. */
+async function trained(by: Given): Promise<string[]> {
   const said: string[] = []
   await trainStudent({ ...toy, ...by, say: (line) => said.push(line) })
-  const run = await openRun('toy-guided')
+  return said
+}
+
+/** What it said and the parameters that folding left. */
+async function taught(by: Given) {
+  const said = await trained(by)
+  const run = await openRun(foldedName(by.run ?? toy.run))
   return { said, step: run.step, parameters: parametersOf(run.state) }
 }
 
@@ -81,5 +91,58 @@ describe('a student taught again', () => {
 
     const halved = parametersOf((await openRun('toy-2')).state)
     expect(farthest(halved, second.parameters, 0)).toBeLessThan(1e-4)
+  })
+})
+
+/** Of what guidance changes in two steps of the teacher, how much a student of two steps lacks at scale four. */
+async function lack(teacher: TrainingState, student: TrainingState): Promise<number> {
+  const [name, tokens] = ['video', captionTokens.film]
+  const drawn = draw({ ...{ set, name, tokens, batch: 4, frames: 2 }, ...{ seed: 9, step: 0, dropout: 0, given: 0 } })
+  const sessionOf = (guided: boolean, parameters: TrainingState) =>
+    denoiserSession({ ...toy, name, parameters, shape: drawn.shape, config: { ...toy.config, guided } })
+  await using two = await sessionOf(false, teacher)
+  await using one = await sessionOf(true, student)
+  const { featureWidth } = toy.config
+  const errors = await foldingErrors(drawn, { teacher: two, student: one, tokens, featureWidth }, 2)
+  expect(errors.map(({ time }) => time)).toEqual([0.5, 0.5, 1, 1])
+  const four = errors.filter(({ scale }) => scale === 4)
+  return four.reduce((sum, { error }) => sum + error, 0) / four.reduce((sum, { effect }) => sum + effect, 0)
+}
+
+describe('a student whom the teacher itself teaches at last', () => {
+  it('comes nearer to two guided steps of it, and is the last of its run until another is halved', async () => {
+    const { parameters: fresh } = await taught({ teacher: {}, origin: 'none', run: 'fresh' })
+    // A network that was never trained says zero whatever it is told; a teacher's words change what it says.
+    const teacher: TrainingState = Object.fromEntries(
+      Object.entries(fresh).map(([name, data], at) => {
+        const noise = gaussian(7, at, 0, data.length)
+        return [name, data.map((value, n) => value + 0.1 * (noise[n] as number))]
+      }),
+    )
+    const given = { teacher, origin: 'run 1', run: 'last' }
+    await trained(given)
+    const halved = await lastStudent('last', 2)
+    expect(halved.name).toBe('last-2')
+    expect(await trained({ ...given, direct: 40, learningRate: 0.002 })).toEqual([
+      ...stages,
+      'its teacher itself teaches the student of 2 steps',
+    ])
+    const direct = await lastStudent('last', 2)
+    expect([direct.name, direct.step]).toEqual(['last-2-direct', 40])
+    const [before, after] = [await lack(teacher, halved.state), await lack(teacher, direct.state)]
+    expect(before).toBeGreaterThan(0.8)
+    expect(after).toBeLessThan(0.8 * before)
+
+    await trained({ ...given, origin: 'run 2' })
+    expect((await lastStudent('last', 2)).name).toBe('last-2')
+  })
+
+  it('may be a released one: nothing else is done to it', async () => {
+    const { parameters: student } = await taught({ teacher: {}, origin: 'none', run: 'fresh' })
+    const said = await trained({ teacher: student, student, origin: 'run 1 of it', run: 'released', direct: 1 })
+    expect(said).toEqual(['its teacher itself teaches the student of 2 steps'])
+    const direct = await lastStudent('released', 2)
+    expect(direct.name).toBe('released-2-direct')
+    expect(farthest(parametersOf(direct.state), student, 0)).toBeLessThan(1e-4)
   })
 })

@@ -1,7 +1,8 @@
 /**
- * Distils a teacher: guidance folded in first, then half the steps again and again. Every stage is a run of its own,
- * whose teacher is the stage before, so an interruption loses nothing but the last few updates. Where the teacher has
- * gone on since, or a stage is given more updates, folding catches up with it and goes on; halvings after it begin anew.
+ * Distils a teacher: guidance folded in first, then half the steps again and again, and at last the teacher itself once
+ * more, at the few levels that are left. Every stage is a run of its own that begins as the stage before ended, so an
+ * interruption loses nothing but the last few updates. Where the teacher has gone on since, or a stage is given more
+ * updates, folding catches up with it and goes on; stages after it begin anew.
  */
 
 import { outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
@@ -14,7 +15,7 @@ import { guidanceFeed } from '../pipeline/generate.ts'
 import { caughtUp, remembering } from '../train/catching-up.ts'
 import type { ClipChoice } from '../train/choice.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
-import { guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
+import { type Denoise, guidedEstimate, studentTime, twoStepTarget } from '../train/distill.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
 import { denoiserObjective } from '../train/objectives.ts'
@@ -41,6 +42,8 @@ export interface StudentRun {
   readonly teacher: TrainingState
   /** Whether guidance is folded into the teacher: it is a student itself, of `from` steps. */
   readonly guided: boolean
+  /** A student of `to` steps that is there already: nothing but the direct stage is left to it. */
+  readonly student?: TrainingState | undefined
   /** Tells the teacher from what it was at any other time. */
   readonly origin: string
   /** Prefix of the stages' checkpoints. */
@@ -53,6 +56,8 @@ export interface StudentRun {
   readonly folding: number
   /** Updates in a halving; the last have twice as many, see updatesOf. */
   readonly updates: number
+  /** Updates in which the teacher itself teaches the last student. */
+  readonly direct: number
   readonly batch: number
   readonly tokens: number
   /** Of a halving; folding has a multiple of it, see rateOf. */
@@ -72,51 +77,73 @@ export const foldedName = (run: string): string => `${run}-guided`
 /** Name of the run of a student of so many steps. */
 export const studentName = (run: string, steps: number): string => `${run}-${steps}`
 
+/** Name of the run in which the teacher itself teaches a student of so many steps. */
+export const directName = (run: string, steps: number): string => `${run}-${steps}-direct`
+
 interface Stage {
   /** Of the run. */
   readonly name: string
-  /** Undefined where guidance is folded in. */
-  readonly steps: number | undefined
+  readonly kind: 'folding' | 'halving' | 'direct'
+  /** Of the student; undefined where guidance is folded in at every level. */
+  readonly steps?: number
 }
 
-/** `run-guided` unless the teacher is guided, then `run-128`, `run-64`, … down to `run-N`. */
-function stagesOf({ run, from, to, guided }: Pick<StudentRun, 'run' | 'from' | 'to' | 'guided'>): Stage[] {
-  const stages: Stage[] = guided ? [] : [{ name: foldedName(run), steps: undefined }]
-  for (let steps = from / 2; steps >= to; steps /= 2) stages.push({ name: studentName(run, steps), steps })
-  return stages
+/** `run-guided`, then `run-128`, `run-64`, … down to `run-N`, then `run-N-direct`. A guided teacher has halvings alone. */
+function stagesOf({ run, from, to, guided, student, direct }: StudentRun): Stage[] {
+  const last: Stage[] = guided || direct === 0 ? [] : [{ name: directName(run, to), kind: 'direct', steps: to }]
+  if (student !== undefined) return last
+  const halvings: Stage[] = []
+  for (let steps = from / 2; steps >= to; steps /= 2)
+    halvings.push({ name: studentName(run, steps), kind: 'halving', steps })
+  return [...(guided ? [] : [{ name: foldedName(run), kind: 'folding' } as const]), ...halvings, ...last]
 }
+
+const deed = {
+  folding: () => 'folding guidance in',
+  halving: (steps?: number) => `halving to ${steps} steps`,
+  direct: (steps?: number) => `its teacher itself teaches the student of ${steps} steps`,
+} as const
 
 export async function trainStudent(options: StudentRun): Promise<void> {
-  let [teacher, lineage] = [options.teacher, options.origin]
-  for (const { name, steps } of stagesOf(options)) {
+  let [student, lineage] = [options.student ?? options.teacher, options.origin]
+  for (const stage of stagesOf(options)) {
     if (options.signal.aborted) return
-    options.say(steps === undefined ? 'folding guidance in' : `halving to ${steps} steps`)
-    const ended = await runStage({ ...options, facts: { ...options.facts, lineage } }, name, teacher, steps)
-    teacher = ended.parameters
-    lineage = `${lineage} ${ended.updates}`
+    options.say(deed[stage.kind](stage.steps))
+    const ended = await runStage({ ...options, facts: { ...options.facts, lineage } }, stage, student)
+    student = ended.parameters
+    lineage = lineageAfter(lineage, ended.updates)
   }
 }
 
-/** Folding always goes on. A halving does so under the teacher it began with; what another taught it is of no use. */
-async function stageRun({ facts, say }: StudentRun, name: string, steps: number | undefined): Promise<Run> {
+/** What a stage descends from whose student was taught so often by the one before. */
+const lineageAfter = (lineage: string, updates: number): string => `${lineage} ${updates}`
+
+/** The last student of a run: that of the direct stage, unless another has come before it since. */
+export async function lastStudent(run: string, steps: number): Promise<Run> {
+  const [halved, direct] = [await openRun(studentName(run, steps)), await openRun(directName(run, steps))]
+  const descends = direct.facts.lineage === lineageAfter(String(halved.facts.lineage), halved.step)
+  return direct.step > 0 && (halved.step === 0 || descends) ? direct : halved
+}
+
+/** Folding always goes on. Other stages do so under the teacher they began with; what another taught is of no use. */
+async function stageRun({ facts, say }: StudentRun, { name, kind }: Stage): Promise<Run> {
   const run = await openRun(name)
-  if (steps === undefined || run.step === 0 || run.facts.lineage === facts.lineage) return run
+  if (kind === 'folding' || run.step === 0 || run.facts.lineage === facts.lineage) return run
   say(`${name} begins anew: its teacher has gone on`)
   return newRun(name)
 }
 
 /** The longer its steps, the further a student is from its teacher; Salimans & Ho (2202.00512) double the last stages too. */
-function updatesOf({ folding, updates }: Pick<StudentRun, 'folding' | 'updates'>, steps: number | undefined): number {
-  if (steps === undefined) return folding
-  return steps <= 16 ? 2 * updates : updates
+function updatesOf({ folding, updates, direct }: StudentRun, { kind, steps = 0 }: Stage): number {
+  if (kind === 'halving') return steps <= 16 ? 2 * updates : updates
+  return kind === 'folding' ? folding : direct
 }
 
 /**
  * A halving moves the network little. Folding teaches it what it would have said without words, which it has never had
  * to know: it is most of the work, and all that students lacked (docs/figures.md).
  */
-const rateOf = ({ learningRate }: Pick<StudentRun, 'learningRate'>, steps: number | undefined): number =>
-  steps === undefined ? 4 * learningRate : learningRate
+const pace = { folding: 4, halving: 1, direct: 4 } as const
 
 /** The student's parameters, and after how many updates, of this call and those before. */
 interface Ended {
@@ -124,24 +151,19 @@ interface Ended {
   readonly updates: number
 }
 
-/** One stage. `steps` undefined folds guidance in. */
-async function runStage(
-  options: StudentRun,
-  name: string,
-  teacher: TrainingState,
-  steps: number | undefined,
-): Promise<Ended> {
+/** One stage, from the student of the one before; in folding guidance in that is the teacher. */
+async function runStage(options: StudentRun, stage: Stage, before: TrainingState): Promise<Ended> {
   const { batch, set, config, text, seed } = options
-  const updates = updatesOf(options, steps)
-  const run = await stageRun(options, name, steps)
-  // Only what folds guidance in has its teacher's own parameters: a halving's are the student's of the stage before.
-  const kept = (state: TrainingState) => (steps === undefined ? remembering(state, teacher) : state)
+  const updates = updatesOf(options, stage)
+  const run = await stageRun(options, stage)
+  // Only what folds guidance in has its teacher's own parameters.
+  const kept = (state: TrainingState) => (stage.kind === 'folding' ? remembering(state, options.teacher) : state)
   const student: DitConfig = { ...config, guided: true }
   const part = { name: 'video', batch, frames: set.frames, tokens: options.tokens, share: 1, changes: options.changes }
   await using teaching = await denoiserSession({
     ...options,
-    config: { ...config, guided: steps !== undefined },
-    parameters: teacher,
+    config: { ...config, guided: stage.kind === 'halving' },
+    parameters: stage.kind === 'halving' ? before : options.teacher,
     name: part.name,
     shape: [batch, set.channels, set.frames, set.height, set.width],
   })
@@ -150,16 +172,16 @@ async function runStage(
     objective: () => denoiserObjective(student, text, set, [part]),
     optimizerOf: optimizersOf('muon'),
     clip: 1,
-    state: run.step === 0 ? teacher : caughtUp(run.state, teacher),
+    state: run.step === 0 ? before : caughtUp(run.state, options.teacher),
     initial: initialize(seed),
   })
   const next = await trainingLoop({
     learner,
     begin: run.step,
     end: updates,
-    rates: { peak: rateOf(options, steps), warmup: 1, steps: updates, decay: 1 },
+    rates: { peak: pace[stage.kind] * options.learningRate, warmup: 1, steps: updates, decay: 1 },
     emaDecay: 0.8,
-    feedsOf: (step) => feedsOf(options, teaching, name, step, steps),
+    feedsOf: (step) => feedsOf(options, teaching, stage, step),
     save: (step) => run.save(step, kept(learner.state()), options.facts),
     saveEvery: 200,
     pointEvery: 25,
@@ -181,9 +203,8 @@ export function parametersOf(state: TrainingState): TrainingState {
 async function feedsOf(
   options: StudentRun,
   teaching: DenoiserSession,
-  name: string,
+  { name, kind, steps }: Stage,
   step: number,
-  steps: number | undefined,
 ): Promise<Feeds> {
   const { set, batch, tokens, seed, config } = options
   const random = randomStream(seed, 0x30000 + step)
@@ -210,17 +231,14 @@ async function feedsOf(
     levels[clip]?.alpha ?? 1,
     levels[clip]?.sigma ?? 0,
   ])
+  const teacher =
+    kind === 'halving'
+      ? teaching.under({ ...drawn.text, 'video.guidance': guidance })
+      : guidedTeacher(options, teaching, drawn, scales)
   const estimate =
     steps === undefined
-      ? await guidedTarget(options, teaching, drawn, latents, levels, scales)
-      : await twoStepTarget(
-          teaching.under({ ...drawn.text, 'video.guidance': guidance }),
-          schedule,
-          drawn.shape,
-          latents,
-          times,
-          steps,
-        )
+      ? await teacher(latents, levels)
+      : await twoStepTarget(teacher, schedule, drawn.shape, latents, times, steps)
   const { prediction } = options
   const target = mixed(drawn.shape, latents, estimate, (clip) => {
     const said = outputFrom(prediction, levels[clip] as NoiseLevel)
@@ -244,16 +262,18 @@ async function feedsOf(
 const schedule = cosine()
 
 /** What two evaluations of the teacher combine to. */
-async function guidedTarget(
-  options: StudentRun,
+function guidedTeacher(
+  { batch, tokens }: StudentRun,
   teaching: DenoiserSession,
-  drawn: Draw,
-  latents: Float32Array,
-  levels: readonly NoiseLevel[],
+  { shape, text }: Draw,
   scales: readonly number[],
-): Promise<Float32Array> {
-  const silence = textFeeds('video', new Array<string>(options.batch).fill(''), options.tokens)
-  const conditional = await teaching.under(drawn.text)(latents, levels)
-  const unconditional = await teaching.under(silence)(latents, levels)
-  return guidedEstimate(drawn.shape, conditional, unconditional, scales)
+): Denoise {
+  const [heard, silence] = [text, textFeeds('video', new Array<string>(batch).fill(''), tokens)].map(teaching.under)
+  return async (latents, levels) =>
+    guidedEstimate(
+      shape,
+      await (heard as Denoise)(latents, levels),
+      await (silence as Denoise)(latents, levels),
+      scales,
+    )
 }

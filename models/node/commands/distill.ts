@@ -3,9 +3,8 @@
  */
 
 import { GenerationError } from '../../../shared/errors.ts'
-import type { Prediction } from '../../../shared/prediction.ts'
 import { autoencoderSizes } from '../../networks/autoencoder.ts'
-import { type DitSize, ditOf, ditSizes } from '../../networks/dit.ts'
+import { ditOf, ditSizes } from '../../networks/dit.ts'
 import { textEncoderSizes } from '../../networks/text-encoder.ts'
 import { vocabularySize } from '../../text/tokenizer.ts'
 import { caughtUp } from '../../train/catching-up.ts'
@@ -16,20 +15,32 @@ import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
 import type { Arguments, Command, Surroundings } from '../command.ts'
 import { denoiserSession } from '../denoiser-session.ts'
-import { foldingErrors } from '../folding-error.ts'
+import { type FoldingError, foldingErrors } from '../folding-error.ts'
 import { latentSet, unseenSet } from '../latents.ts'
-import { loadCard, releasedState } from '../models.ts'
-import { releaseCard, releaseParts, requireSameEncoder } from '../release.ts'
+import { releaseCard, releaseParts } from '../release.ts'
 import { averaged, openRun } from '../runs.ts'
-import { foldedName, parametersOf, studentName, trainStudent } from '../train-student.ts'
-import { changesOf, emphasisOf, oftenHelp, reporter, restoreRuns } from './train.ts'
+import {
+  factsOf,
+  rangeOf,
+  releasedStudent,
+  type StudentFacts,
+  type Teacher,
+  teacherOf,
+  unguidedTeacher,
+} from '../teachers.ts'
+import { foldedName, lastStudent, parametersOf, trainStudent } from '../train-student.ts'
+import { changesOf, emphasisOf, oftenHelp, reporter } from './train.ts'
 
 export const distillCommand: Command = {
   summary: 'Distil a trained denoiser into a student of few steps; stages resume from their checkpoints.',
   usage: '[options]',
   options: {
-    teacher: { kind: 'text', value: 'RUN', help: 'the run that is the teacher (denoiser)' },
-    student: { kind: 'text', value: 'ID', help: 'go on from a released student, in place of a teacher’s run' },
+    teacher: { kind: 'text', value: 'RUN', help: 'the run, or the released model, that is the teacher (denoiser)' },
+    student: {
+      kind: 'text',
+      value: 'ID',
+      help: 'go on from a released student: halve it further or, with --teacher, have the teacher itself teach it',
+    },
     clips: { kind: 'number', value: 'N', help: 'films to learn from (as many as teacher or student did)' },
     run: { kind: 'text', value: 'NAME', help: 'prefix of the stages’ runs (student)' },
     autoencoder: { kind: 'text', value: 'RUN', help: 'the autoencoder the teacher was trained with (autoencoder)' },
@@ -37,16 +48,24 @@ export const distillCommand: Command = {
     to: { kind: 'number', value: 'N', help: 'steps of the last student (8)' },
     folding: { kind: 'number', value: 'N', help: 'updates in which guidance is folded in (2400)' },
     updates: { kind: 'number', value: 'N', help: 'updates in a halving, twice as many from 16 steps down (200)' },
+    direct: {
+      kind: 'number',
+      value: 'N',
+      help: 'updates at last in which the teacher itself teaches the last student (1500; 0 for none)',
+    },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
     rate: {
       kind: 'number',
       value: 'R',
-      help: 'learning rate of halvings, falling to zero in each (0.00015); folding has four times as much',
+      help: 'learning rate of halvings, falling to zero in each (0.00015); other stages have four times as much',
     },
     changes: { kind: 'number', value: 'C', help: 'how much errors of motion count beside errors (2)' },
     often: { kind: 'text', value: 'LIST', help: oftenHelp },
     seed: { kind: 'number', value: 'N', help: 'seed of the batches (1)' },
-    judge: { kind: 'flag', help: 'print how much of its teacher’s guidance the run has taken in, and stop' },
+    judge: {
+      kind: 'flag',
+      help: 'print how much of its teacher’s guidance the run, or a released student, has taken in, and stop',
+    },
     release: { kind: 'flag', help: 'write the last student’s weights and card into models/ and stop' },
   },
   run: async (given, surroundings) => {
@@ -54,26 +73,6 @@ export const distillCommand: Command = {
     else if (given.flag('judge')) await judge(given, surroundings)
     else await distill(given, surroundings)
   },
-}
-
-interface Facts {
-  readonly size: DitSize
-  readonly clips: number
-  readonly prediction: Prediction
-  /** None in runs of before. */
-  readonly passes?: number
-  /** Steps that the teacher was trained for. */
-  readonly teacherSteps: number
-}
-
-/** Whom the first stage learns from. */
-interface Teacher {
-  readonly steps: Range
-  readonly parameters: TrainingState
-  readonly guided: boolean
-  /** See StudentRun.origin. */
-  readonly origin: string
-  readonly facts: Facts
 }
 
 const guidanceRange = [1, 5] as const
@@ -85,9 +84,10 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
   const counts = {
     folding: countOf(given, 'folding', 2400),
     updates: countOf(given, 'updates', 200),
+    direct: countOf(given, 'direct', 1500, 0),
     batch: countOf(given, 'batch', 24),
   }
-  const { steps, parameters, guided, origin, facts } = await teacherOf(given)
+  const { steps, parameters, guided, student, origin, facts } = await teacherOf(given)
   const backend = nodeBackend()
   const count = facts.clips
   const set = await latentSet({
@@ -112,6 +112,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     backend,
     teacher: parameters,
     guided,
+    student,
     origin,
     run: given.text('run') ?? 'student',
     seed: given.number('seed') ?? 1,
@@ -126,13 +127,10 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
   })
 }
 
-/** The first stage, in which guidance is folded in, beside its teacher on unseen clips. */
+/** What is left to learn of the first stage and of the last student, or of a released one, on unseen clips. */
 async function judge(given: Arguments, { say, emit, signal }: Surroundings): Promise<void> {
-  if (given.text('student') !== undefined)
-    throw new GenerationError('invalid_parameter', '--judge: got --student, allowed is a teacher’s run')
-  const { parameters, facts } = await teacherOf(given)
-  const run = await openRun(foldedName(given.text('run') ?? 'student'))
-  const student = factsOf(run.facts, 'zoetrope distill')
+  const teacher = await unguidedTeacher(given)
+  const candidates = await judgedOf(given, teacher)
   const backend = nodeBackend()
   const autoencoder = averaged((await openRun(given.text('autoencoder') ?? 'autoencoder')).state)
   const set = await unseenSet({
@@ -143,81 +141,80 @@ async function judge(given: Arguments, { say, emit, signal }: Surroundings): Pro
     ...{ set, name: 'video', batch: set.count, frames: set.frames, tokens: captionTokens.film },
     ...{ seed: 9, step: 0, dropout: 0, given: 0 },
   })
-  const sessionOf = (guided: boolean, parameters: TrainingState, { size, passes = 0, prediction }: Facts) =>
+  const sessionOf = (guided: boolean, parameters: TrainingState, { size, passes = 0, prediction }: StudentFacts) =>
     denoiserSession({
       ...{ backend, parameters, name: drawn.name, shape: drawn.shape, tokens: captionTokens.film, seed: 1 },
       config: ditOf(ditSizes[size], { guided, passes }),
       text: { ...textEncoderSizes.nano, vocabulary: vocabularySize },
       prediction,
     })
-  await using two = await sessionOf(false, parameters, facts)
-  await using one = await sessionOf(true, parametersOf(caughtUp(run.state, parameters)), student)
-  const { featureWidth } = ditSizes[student.size]
-  const errors = await foldingErrors(drawn, { teacher: two, student: one, tokens: captionTokens.film, featureWidth })
-  say('time   scale   error    of what guidance changes')
-  for (const { time, scale, error, effect } of errors)
-    say(`${time.toFixed(2)}   ${scale}       ${error.toFixed(4)}   ${((100 * error) / effect).toFixed(0)} %`)
-  emit({ run: foldedName(given.text('run') ?? 'student'), step: run.step, errors })
+  await using two = await sessionOf(false, teacher.parameters, teacher.facts)
+  const judged: { run: string; step: number; errors: FoldingError[] }[] = []
+  for (const { name, step, parameters, facts, steps } of candidates) {
+    await using one = await sessionOf(true, parameters, facts)
+    const { featureWidth } = ditSizes[facts.size]
+    const errors = await foldingErrors(
+      drawn,
+      { teacher: two, student: one, tokens: captionTokens.film, featureWidth },
+      steps,
+    )
+    say(`${name}, ${steps === undefined ? 'one evaluation beside two' : `one step of ${steps} beside two`}`)
+    say('time    scale   error    of what guidance changes')
+    for (const { time, scale, error, effect } of errors)
+      say(`${time.toFixed(3)}   ${scale}       ${error.toFixed(4)}   ${((100 * error) / effect).toFixed(0)} %`)
+    judged.push({ run: name, step, errors })
+  }
+  emit(judged)
 }
 
-function countOf(given: Arguments, name: string, usual: number): number {
+interface Judged {
+  readonly name: string
+  readonly step: number
+  readonly parameters: TrainingState
+  readonly facts: StudentFacts
+  /** Undefined where guidance was folded in and no more. */
+  readonly steps?: number | undefined
+}
+
+async function judgedOf(given: Arguments, teacher: Pick<Teacher, 'parameters'>): Promise<Judged[]> {
+  const id = given.text('student')
+  if (id !== undefined) {
+    const { steps, parameters, facts } = await releasedStudent(id, given)
+    return [{ name: id, step: 0, parameters, facts, steps }]
+  }
+  const name = given.text('run') ?? 'student'
+  const { to } = rangeOf(given)
+  const [folded, last] = [await openRun(foldedName(name)), await lastStudent(name, to)]
+  if (folded.step === 0) factsOf(last.facts, 'zoetrope distill')
+  const candidates = [
+    { run: folded, state: caughtUp(folded.state, teacher.parameters), steps: undefined },
+    { run: last, state: last.state, steps: to },
+  ]
+  return candidates
+    .filter(({ run }) => run.step > 0)
+    .map(({ run: { name, step, facts }, state, steps }) => {
+      return { name, step, steps, facts: facts as unknown as StudentFacts, parameters: parametersOf(state) }
+    })
+}
+
+function countOf(given: Arguments, name: string, usual: number, least = 1): number {
   const count = given.number(name) ?? usual
-  if (Number.isInteger(count) && count >= 1) return count
-  throw new GenerationError('invalid_parameter', `--${name}: got ${count}, allowed is a whole number from 1`)
-}
-
-async function teacherOf(given: Arguments): Promise<Teacher> {
-  const clips = given.number('clips')
-  if (clips !== undefined && !(Number.isInteger(clips) && clips >= 20))
-    throw new GenerationError('invalid_parameter', `--clips: got ${clips}, allowed is a whole number from 20`)
-  const student = given.text('student')
-  if (student !== undefined) return releasedStudent(student, given, clips)
-  const steps = range(given, 256)
-  const name = given.text('teacher') ?? 'denoiser'
-  const run = await openRun(name)
-  const facts = factsOf(run.facts, 'zoetrope train denoiser')
-  return {
-    steps,
-    parameters: averaged(run.state),
-    guided: false,
-    origin: `${name} ${run.step}`,
-    facts: { ...facts, clips: clips ?? facts.clips, teacherSteps: run.step },
-  }
-}
-
-/** Its autoencoder becomes that of the runs, where they have none. */
-async function releasedStudent(id: string, given: Arguments, clips: number | undefined): Promise<Teacher> {
-  const card = await loadCard(id)
-  const [own] = card.parameters.num_inference_steps.values ?? []
-  if (!card.architecture?.guided || own === undefined)
-    throw new GenerationError('invalid_parameter', `--student: got ${id}, allowed is a distilled model, as zt-nano is`)
-  const from = given.number('from') ?? own
-  if (from !== own)
-    throw new GenerationError('invalid_parameter', `--from: got ${from}, allowed is ${own}, the steps of ${id}`)
-  const steps = range(given, own)
-  const encoder = given.text('autoencoder') ?? 'autoencoder'
-  await restoreRuns(id, { encoder })
-  const parameters = await releasedState(card)
-  requireSameEncoder(card, averaged((await openRun(encoder)).state), parameters)
-  return {
-    steps,
-    parameters,
-    guided: true,
-    origin: `${id} ${card.revision}`,
-    facts: {
-      size: card.architecture.denoiser as DitSize,
-      clips: clips ?? Number(card.training.clips),
-      prediction: card.prediction,
-      passes: card.architecture.passes ?? 0,
-      teacherSteps: Number(card.training.teacher_steps),
-    },
-  }
+  if (Number.isInteger(count) && count >= least) return count
+  throw new GenerationError('invalid_parameter', `--${name}: got ${count}, allowed is a whole number from ${least}`)
 }
 
 async function release(given: Arguments, { say, emit }: Surroundings): Promise<void> {
-  const { from, to } = range(given, 256)
-  const run = await openRun(studentName(given.text('run') ?? 'student', to))
-  const { size, clips, prediction, passes = 0 } = factsOf(run.facts, 'zoetrope distill')
+  const { from, to } = rangeOf(given)
+  const run = await lastStudent(given.text('run') ?? 'student', to)
+  const {
+    size,
+    clips,
+    prediction,
+    passes = 0,
+    teacherSteps = 0,
+    teacher,
+    student,
+  } = factsOf(run.facts, 'zoetrope distill')
   const auto = await openRun(given.text('autoencoder') ?? 'autoencoder')
   const id = `zt-${size}`
   const weights = await releaseParts(id, { size, guided: true, passes }, run.state, auto.state)
@@ -233,7 +230,9 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
       guidance: { min: guidanceRange[0], max: guidanceRange[1], default: 4 },
       sampler: 'ddim',
       training: {
-        teacher_steps: Number(run.facts.teacherSteps ?? 0),
+        ...(teacher === undefined ? {} : { teacher }),
+        ...(student === undefined ? {} : { student }),
+        teacher_steps: teacherSteps,
         updates: run.step,
         clips,
         from,
@@ -246,25 +245,4 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
   )
   say(`wrote ${id}: ${weights.denoiser.bytes + weights.autoencoder.bytes} bytes`)
   emit(card)
-}
-
-interface Range {
-  readonly from: number
-  readonly to: number
-}
-
-function range(given: Arguments, teacherSteps: number): Range {
-  const [from, to] = [given.number('from') ?? teacherSteps, given.number('to') ?? 8]
-  const isPower = (value: number) => Number.isInteger(Math.log2(value)) && value >= 1
-  if (isPower(from) && isPower(to) && to < from) return { from, to }
-  throw new GenerationError(
-    'invalid_parameter',
-    `--from and --to: got ${from} and ${to}, allowed are powers of two, the first one larger`,
-  )
-}
-
-function factsOf(facts: Readonly<Record<string, unknown>>, maker: string): Facts {
-  if (facts.size === undefined)
-    throw new GenerationError('not_found', `distill: the run has no checkpoint; run “${maker}” first`)
-  return facts as unknown as Facts
 }

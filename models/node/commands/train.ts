@@ -19,10 +19,10 @@ import type { Arguments, Command, Surroundings } from '../command.ts'
 import { denoiserSession } from '../denoiser-session.ts'
 import { denoisingErrors } from '../denoising-error.ts'
 import { latentSet, unseenSet } from '../latents.ts'
-import { loadCard, releasedState } from '../models.ts'
+import { loadCard } from '../models.ts'
 import { optimizerNames } from '../optimizers.ts'
 import { releaseAutoencoder, releaseCard, releaseParts } from '../release.ts'
-import { averaged, openRun } from '../runs.ts'
+import { averaged, openRun, restoreRuns } from '../runs.ts'
 import { trainAutoencoder } from '../train-autoencoder.ts'
 import { type DenoiserStage, trainDenoiser } from '../train-denoiser.ts'
 
@@ -187,26 +187,6 @@ function learningOf(given: Arguments) {
     shift: given.number('shift') ?? 3,
     emaDecay: ema,
     decay: given.number('decay') ?? 0.3,
-  }
-}
-
-/** Gives the runs that have no checkpoint yet the weights of a released model. */
-export async function restoreRuns(
-  id: string,
-  names: { readonly encoder: string; readonly denoiser?: string },
-): Promise<void> {
-  const card = await loadCard(id)
-  const parameters = Object.entries(await releasedState(card))
-  const isEncoder = ([name]: readonly [string, Float32Array]) => name.startsWith('autoencoder.')
-  const facts = { from: `${card.id}@${card.revision}` }
-  const parts = [
-    [names.encoder, parameters.filter(isEncoder)],
-    [names.denoiser, parameters.filter((each) => !isEncoder(each))],
-  ] as const
-  for (const [name, state] of parts) {
-    if (name === undefined) continue
-    const run = await openRun(name)
-    if (Object.keys(run.state).length === 0) await run.save(0, Object.fromEntries(state), facts)
   }
 }
 
