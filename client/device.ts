@@ -14,19 +14,33 @@ const reportedLimits = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComp
 /** Describes this machine; models are left to who knows them. Never throws: what cannot be found out is absent. */
 export async function probeDevice(): Promise<DeviceReport> {
   const adapter = await adapterOf().catch(() => null)
-  const storage = await navigator.storage?.estimate().catch(() => undefined)
   return {
     adapter_class: adapter === null ? 'none' : adapterClass(adapter),
     features: adapter === null ? [] : wantedFeatures.filter((name) => adapter.features.has(name)),
     limits: Object.fromEntries(adapter === null ? [] : reportedLimits.map((name) => [name, adapter.limits[name]])),
     cross_origin_isolated: globalThis.crossOriginIsolated,
     wasm_threads: globalThis.crossOriginIsolated,
-    // An estimate: any write may still fail.
-    storage_free_bytes: Math.max(0, (storage?.quota ?? 0) - (storage?.usage ?? 0)),
+    storage_free_bytes: await storageFree(),
     // Node has no such property; there, only a try can tell.
     online: navigator.onLine !== false,
     models: [],
   }
+}
+
+/** Milliseconds after which an estimate is not waited for: on a busy disk it may take minutes, and a run would wait with it. */
+const longest = 2000
+
+/** Bytes, as the browser estimates them: any write may still fail. Where it does not answer, a write is left to tell. */
+async function storageFree(): Promise<number> {
+  const asked = navigator.storage?.estimate().catch(() => undefined)
+  if (asked === undefined) return 0
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(resolve, longest, 'late')
+  })
+  const storage = await Promise.race([asked, late])
+  clearTimeout(timer)
+  return storage === 'late' ? Number.MAX_SAFE_INTEGER : Math.max(0, (storage?.quota ?? 0) - (storage?.usage ?? 0))
 }
 
 export interface OwnedDevice {

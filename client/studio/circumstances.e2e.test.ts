@@ -303,6 +303,19 @@ describe('several tabs', () => {
   })
 })
 
+describe('a graphics processor that never answers', () => {
+  it('keeps nothing from who visits: clips are shown, and the form is open', async () => {
+    const page = await site.open()
+    await page.addInitScript(() =>
+      Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: () => new Promise(() => {}) } }),
+    )
+    await page.goto(site.url)
+    await page.waitForSelector('.card', { timeout: 30_000 })
+    await page.waitForSelector('#make:enabled', { timeout: 30_000 })
+    await page.close()
+  })
+})
+
 describe('all of this', () => {
   it('broke neither the policy nor anything else', () => {
     expect(site.said).toEqual([])

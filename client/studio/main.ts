@@ -366,7 +366,8 @@ async function start(): Promise<void> {
   left = await abandonedRun(notes)
   prompt.value = examples[Math.floor(Math.random() * examples.length)] ?? promptOf({})
   heed()
-  await describeDevice()
+  // What is kept is shown whether or not the device answers.
+  void describeDevice()
   const storage = await openStorage()
   gallery = await createGallery(storage, (kept) => {
     recall(kept)
