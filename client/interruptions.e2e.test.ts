@@ -8,7 +8,7 @@ const crashes = Number(process.env.ZOETROPE_CRASHES ?? 2)
 const kills = Math.ceil(crashes / 2)
 /** Less where only a few interruptions are tried: the software adapter takes its time. */
 const brief = process.env.ZOETROPE_CRASHES === undefined
-const [steps, numFrames] = brief ? [8, 5] : [16, 17]
+const [steps, numFrames] = brief ? [4, 5] : [16, 17]
 const request = { prompt: 'a blue bird flies left over the sea', seed: 9, numInferenceSteps: steps, numFrames }
 const { integer, chance } = randomStream(2026)
 /** Not after the last: there is nothing left to lose then. */

@@ -72,6 +72,8 @@ function farthest(after: TrainingState, before: TrainingState, by: number): numb
 }
 
 const stages = ['folding guidance in', 'halving to 2 steps']
+const lesson = 'its teacher itself teaches the student of 2 steps'
+const last = async () => (await lastStudent('toy', 2)).name
 
 describe('a student taught again', () => {
   it('catches up with a teacher that has gone on, and begins its halvings anew only then', async () => {
@@ -81,6 +83,9 @@ describe('a student taught again', () => {
 
     // Nor where fewer updates are asked for than are done.
     for (const folding of [2, 1]) expect((await taught({ teacher, origin: 'run 1', folding })).said).toEqual(stages)
+    expect(await last()).toBe('toy-2')
+    expect((await taught({ teacher, origin: 'run 1', folding: 1, direct: 1 })).said).toEqual([...stages, lesson])
+    expect(await last()).toBe('toy-2-direct')
 
     const later: TrainingState = Object.fromEntries(
       Object.entries(teacher).map(([name, data]) => [name, data.map((value) => value + 0.5)]),
@@ -89,6 +94,8 @@ describe('a student taught again', () => {
     expect([second.said, second.step]).toEqual([[...stages, 'toy-2 begins anew: its teacher has gone on'], 3])
     expect(farthest(second.parameters, first.parameters, 0.5)).toBeLessThan(1e-4)
 
+    // What the teacher of before taught it directly is of no use any more.
+    expect(await last()).toBe('toy-2')
     const halved = parametersOf((await openRun('toy-2')).state)
     expect(farthest(halved, second.parameters, 0)).toBeLessThan(1e-4)
   })
@@ -110,17 +117,6 @@ async function lack(teacher: TrainingState, student: TrainingState): Promise<num
 }
 
 describe('a student whom the teacher itself teaches at last', () => {
-  it('is the last of its run until another is halved', async () => {
-    const { parameters: teacher } = await taught({ teacher: {}, origin: 'none', run: 'fresh' })
-    const given = { teacher, origin: 'run 1', run: 'last' }
-    await trained(given)
-    expect((await lastStudent('last', 2)).name).toBe('last-2')
-    expect(await trained({ ...given, direct: 1 })).toEqual([...stages, lesson])
-    expect((await lastStudent('last', 2)).name).toBe('last-2-direct')
-    await trained({ ...given, origin: 'run 2' })
-    expect((await lastStudent('last', 2)).name).toBe('last-2')
-  })
-
   it('comes nearer to two guided steps of it; where it is a released one, nothing else is done to it', async () => {
     const { parameters: student } = await taught({ teacher: {}, origin: 'none', run: 'fresh' })
     // A network that was never trained says zero whatever it is told; a teacher's words change what it says.
@@ -139,5 +135,3 @@ describe('a student whom the teacher itself teaches at last', () => {
     expect(after).toBeLessThan(0.8 * before)
   })
 })
-
-const lesson = 'its teacher itself teaches the student of 2 steps'
