@@ -101,7 +101,7 @@ describe('a student taught again', () => {
   })
 })
 
-/** Of what guidance changes in two steps of the teacher, how much a student of two steps lacks at scale four. */
+/** Of what guidance changes in steps of the teacher, how much a student of two steps lacks at scale four. */
 async function lack(teacher: TrainingState, student: TrainingState): Promise<number> {
   const [name, tokens] = ['video', captionTokens.film]
   const drawn = draw({ ...{ set, name, tokens, batch: 4, frames: 2 }, ...{ seed: 9, step: 0, dropout: 0, given: 0 } })
@@ -117,7 +117,7 @@ async function lack(teacher: TrainingState, student: TrainingState): Promise<num
 }
 
 describe('a student whom the teacher itself teaches at last', () => {
-  it('comes nearer to two guided steps of it; where it is a released one, nothing else is done to it', async () => {
+  it('comes nearer to guided steps of it; where it is a released one, nothing else is done to it', async () => {
     const { parameters: student } = await taught({ teacher: {}, origin: 'none', run: 'fresh' })
     // A network that was never trained says zero whatever it is told; a teacher's words change what it says.
     const teacher: TrainingState = Object.fromEntries(

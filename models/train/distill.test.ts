@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
 import { cosine } from '../../shared/schedule.ts'
-import { type Denoise, ddimStep, guidedEstimate, studentTime, twoStepTarget } from './distill.ts'
+import { type Denoise, ddimStep, guidedEstimate, landingTarget, studentTime } from './distill.ts'
 
 const shape = [6, 2, 1, 3, 3] as const
 const size = 6 * 2 * 9
@@ -19,7 +19,7 @@ describe('progressive distillation', () => {
       const end = times.map((t) => (t - 1 / steps < 1e-9 ? { t: 0, alpha: 1, sigma: 0 } : schedule(t - 1 / steps)))
       const half = ddimStep(shape, latents, await teacher(latents, start), start, middle)
       const two = ddimStep(shape, half, await teacher(half, middle), middle, end)
-      const target = await twoStepTarget(teacher, schedule, shape, latents, times, steps)
+      const target = await landingTarget(teacher, schedule, shape, latents, times, steps)
       const one = ddimStep(shape, latents, target, start, end)
       one.forEach((value, index) => {
         expect(Math.abs(value - (two[index] as number))).toBeLessThan(1e-5 * Math.max(1, Math.abs(value)))
@@ -27,10 +27,29 @@ describe('progressive distillation', () => {
     }
   })
 
+  it('lands it where any number of teacher steps land', async () => {
+    const [steps, times] = [4, [1, 0.75, 0.5, 0.25, 1, 0.5]]
+    const latents = gaussian(4, 0, 0, size)
+    for (const count of [1, 3, 8]) {
+      const levelAt = (t: number) => (t < 1e-9 ? { t: 0, alpha: 1, sigma: 0 } : schedule(t))
+      let many: Float32Array = latents
+      for (let done = 0; done < count; done++) {
+        const [from, to] = [done, done + 1].map((n) => times.map((t) => levelAt(t - n / (count * steps))))
+        many = ddimStep(shape, many, await teacher(many, from ?? []), from ?? [], to ?? [])
+      }
+      const target = await landingTarget(teacher, schedule, shape, latents, times, steps, count)
+      const end = times.map((t) => levelAt(t - 1 / steps))
+      const one = ddimStep(shape, latents, target, times.map(schedule), end)
+      one.forEach((value, index) => {
+        expect(Math.abs(value - (many[index] as number))).toBeLessThan(1e-4 * Math.max(1, Math.abs(value)))
+      })
+    }
+  })
+
   it('takes the teacher at its word in the last step', async () => {
     const latents = gaussian(2, 0, 0, size)
     const times = new Array<number>(6).fill(0.25)
-    const target = await twoStepTarget(teacher, schedule, shape, latents, times, 4)
+    const target = await landingTarget(teacher, schedule, shape, latents, times, 4)
     const [start, middle] = [times.map(schedule), times.map(() => schedule(0.125))]
     const half = ddimStep(shape, latents, await teacher(latents, start), start, middle)
     const last = await teacher(half, middle)

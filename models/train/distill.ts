@@ -37,27 +37,34 @@ export function guidedEstimate(
 /** Times of a student of N steps: i/N for the i of a uniform number in (0, 1]. */
 export const studentTime = (uniform: number, steps: number): number => Math.max(1, Math.ceil(uniform * steps)) / steps
 
+/** Steps of the teacher behind one of a student's whom it teaches itself, without halvings in between. */
+export const directSteps = 8
+
 /**
- * The clean estimate that a student of `steps` steps should make at z: the one whose single DDIM step lands where two
+ * The clean estimate that a student of `steps` steps should make at z: the one whose single DDIM step lands where some
  * of the teacher's land.
  * @param times each clip's time, a multiple of 1/steps.
+ * @param count how many steps of the teacher.
  */
-export async function twoStepTarget(
+export async function landingTarget(
   teacher: Denoise,
   schedule: Schedule,
   shape: Shape,
   latents: Float32Array,
   times: readonly number[],
   steps: number,
+  count = 2,
 ): Promise<Float32Array> {
-  const start = times.map(schedule)
-  const middle = times.map((t) => schedule(t - 0.5 / steps))
   // A last step ends clean, whatever the schedule's own limit says.
-  const end = times.map((t) => (t - 1 / steps < 1e-9 ? cleanLevel : schedule(t - 1 / steps)))
-  const halfway = await teacherStep(teacher, shape, latents, start, middle)
-  const landed = await teacherStep(teacher, shape, halfway, middle, end)
+  const levelAt = (t: number) => (t < 1e-9 ? cleanLevel : schedule(t))
+  const levels = Array.from({ length: count + 1 }, (_, done) => times.map((t) => levelAt(t - done / count / steps)))
+  let landed = latents
+  for (let done = 0; done < count; done++) {
+    const [from, to] = [levels[done], levels[done + 1]] as [NoiseLevel[], NoiseLevel[]]
+    landed = await teacherStep(teacher, shape, landed, from, to)
+  }
   return mixed(shape, landed, latents, (clip) => {
-    const [from, to] = [start[clip] as NoiseLevel, end[clip] as NoiseLevel]
+    const [from, to] = [levels[0]?.[clip], levels[count]?.[clip]] as [NoiseLevel, NoiseLevel]
     const ratio = to.sigma / from.sigma
     const share = 1 / (to.alpha - ratio * from.alpha)
     return [share, -ratio * share]

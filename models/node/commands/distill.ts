@@ -10,6 +10,7 @@ import { vocabularySize } from '../../text/tokenizer.ts'
 import { caughtUp } from '../../train/catching-up.ts'
 import { moreOften } from '../../train/choice.ts'
 import { draw } from '../../train/denoising.ts'
+import { directSteps } from '../../train/distill.ts'
 import type { TrainingState } from '../../train/trainer.ts'
 import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
@@ -51,7 +52,7 @@ export const distillCommand: Command = {
     direct: {
       kind: 'number',
       value: 'N',
-      help: 'updates at last in which the teacher itself teaches the last student (1500; 0 for none)',
+      help: 'updates at last in which the teacher itself teaches the last student (0)',
     },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
     rate: {
@@ -84,7 +85,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
   const counts = {
     folding: countOf(given, 'folding', 2400),
     updates: countOf(given, 'updates', 200),
-    direct: countOf(given, 'direct', 1500, 0),
+    direct: countOf(given, 'direct', 0, 0),
     batch: countOf(given, 'batch', 24),
   }
   const { steps, parameters, guided, student, origin, facts } = await teacherOf(given)
@@ -158,7 +159,7 @@ async function judge(given: Arguments, { say, emit, signal }: Surroundings): Pro
       { teacher: two, student: one, tokens: captionTokens.film, featureWidth },
       steps,
     )
-    say(`${name}, ${steps === undefined ? 'one evaluation beside two' : `one step of ${steps} beside two`}`)
+    say(`${name}, ${steps === undefined ? 'one evaluation beside two' : `one step of ${steps} beside ${directSteps}`}`)
     say('time    scale   error    of what guidance changes')
     for (const { time, scale, error, effect } of errors)
       say(`${time.toFixed(3)}   ${scale}       ${error.toFixed(4)}   ${((100 * error) / effect).toFixed(0)} %`)
