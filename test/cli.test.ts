@@ -208,7 +208,7 @@ describe('zoetrope distill', () => {
       '--direct: got 5, allowed is 0 where no --teacher is named',
     ],
     'a teacher that was never trained': [
-      ['--student', 'zt-nano', '--teacher', 'nobody'],
+      ['--student', 'zt-nano', '--teacher', 'nobody', '--direct', '1'],
       'the run has no checkpoint; run “zoetrope train denoiser” first',
     ],
     'to judge by one, too': [

@@ -23,7 +23,7 @@ const asked = (...words: string[]) => teacherOf(readArguments(words, distillComm
 describe('whom a distillation learns from', () => {
   it('may be released, and so may the student that it is to teach: the facts say both and the clips of the teacher', async () => {
     const [teacher, student] = [await loadCard('zt-nano-teacher'), await loadCard('zt-nano')]
-    const found = await asked('--teacher', 'zt-nano-teacher', '--student', 'zt-nano')
+    const found = await asked('--teacher', 'zt-nano-teacher', '--student', 'zt-nano', '--direct', '1')
     const names = [`zt-nano-teacher@${teacher.revision}`, `zt-nano@${student.revision}`]
     expect(found).toMatchObject({ guided: false, steps: { from: 256, to: 8 }, origin: names.join(' ') })
     expect(found.facts).toMatchObject({
@@ -55,8 +55,14 @@ describe('whom a distillation learns from', () => {
     await restoreRuns('zt-nano-teacher', { encoder: 'autoencoder', denoiser: 'other' })
     const run = await openRun('other')
     await run.save(1, run.state, { size: 'nano', clips: 20, prediction: 'velocity', passes: 32 })
-    await expect(asked('--teacher', 'other', '--student', 'zt-nano')).rejects.toThrow(
+    await expect(asked('--teacher', 'other', '--student', 'zt-nano', '--direct', '1')).rejects.toThrow(
       '--student: got zt-nano of prediction sample, allowed is velocity, as the teacher has',
+    )
+  })
+
+  it('is asked for some lessons where the student is there already', async () => {
+    await expect(asked('--teacher', 'zt-nano-teacher', '--student', 'zt-nano')).rejects.toThrow(
+      '--direct: got 0, allowed is a whole number from 1 where',
     )
   })
 

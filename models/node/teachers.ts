@@ -122,6 +122,13 @@ async function teacherOfStudent(
   given: Arguments,
 ): Promise<Teacher> {
   requireOwn('to', given, own, id)
+  // Before its clips are encoded: without a lesson there would be nothing to do with them.
+  const direct = given.number('direct') ?? 0
+  if (direct === 0)
+    throw new GenerationError(
+      'invalid_parameter',
+      '--direct: got 0, allowed is a whole number from 1 where --teacher is to teach --student',
+    )
   const teacher = await unguidedTeacher(given)
   for (const name of ['size', 'prediction', 'passes'] as const)
     if ((facts[name] ?? 0) !== (teacher.facts[name] ?? 0))

@@ -1,6 +1,6 @@
 /**
- * Distils a teacher: guidance folded in first, then half the steps again and again, and at last the teacher itself once
- * more, at the few levels that are left. Every stage is a run of its own that begins as the stage before ended, so an
+ * Distils a teacher: guidance folded in first, then half the steps again and again and, where it is asked for, the teacher
+ * itself once more, at the few levels that are left. Every stage is a run of its own that begins as the stage before ended, so an
  * interruption loses nothing but the last few updates. Where the teacher has gone on since, or a stage is given more
  * updates, folding catches up with it and goes on; stages after it begin anew.
  */
@@ -141,7 +141,8 @@ function updatesOf({ folding, updates, direct }: StudentRun, { kind, steps = 0 }
 
 /**
  * A halving moves the network little. Folding teaches it what it would have said without words, which it has never had
- * to know: it is most of the work, and all that students lacked (docs/figures.md).
+ * to know: it is most of the work, and all that students lacked (docs/figures.md). What the teacher teaches itself is of
+ * that kind.
  */
 const pace = { folding: 4, halving: 1, direct: 4 } as const
 
