@@ -1,7 +1,6 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { readdir } from 'node:fs/promises'
+import { describe, expect, it } from 'vitest'
+import { ownCache } from '../../test/own-cache.ts'
 import { autoencoderSizes } from '../networks/autoencoder.ts'
 import { renderFilms } from '../train/batches.ts'
 import { nodeBackend } from './backend.ts'
@@ -13,16 +12,7 @@ const first = 0x3000000
 const config = autoencoderSizes.stickers
 const groups = 5
 const sizeOf = (cells: number) => config.channels * groups * cells ** 2
-let folder: string
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'zoetrope-errors-'))
-  vi.stubEnv('ZOETROPE_CACHE', folder)
-})
-afterAll(async () => {
-  vi.unstubAllEnvs()
-  await rm(folder, { recursive: true })
-})
+const folder = ownCache()
 
 const errorsOf = async (): Promise<LatentErrors> =>
   latentErrors({
@@ -46,7 +36,7 @@ describe('what a model gets wrong', () => {
     expect(power).toBeGreaterThan(1e-4)
     expect(power).toBeLessThan(0.5)
     expect(other).not.toEqual(one)
-    expect(await readdir(folder)).toHaveLength(1)
+    expect(await readdir(folder())).toHaveLength(1)
     expect(windowOf(await errorsOf(), 1)).toEqual(other)
   })
 

@@ -1,22 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { ownCache } from '../../test/own-cache.ts'
 import { readArguments } from './command.ts'
 import { distillCommand } from './commands/distill.ts'
 import { loadCard, releasedState } from './models.ts'
 import { openRun, restoreRuns } from './runs.ts'
 import { teacherOf } from './teachers.ts'
 
-let place = ''
-beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'zoetrope-teachers-'))
-  vi.stubEnv('ZOETROPE_CACHE', place)
-})
-afterAll(async () => {
-  vi.unstubAllEnvs()
-  await rm(place, { recursive: true })
-})
+ownCache()
 
 const asked = (...words: string[]) => teacherOf(readArguments(words, distillCommand.options))
 

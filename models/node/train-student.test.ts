@@ -1,8 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
+import { ownCache } from '../../test/own-cache.ts'
 import { ditOf, ditSizes } from '../networks/dit.ts'
 import { textEncoderSizes } from '../networks/text-encoder.ts'
 import { vocabularySize } from '../text/tokenizer.ts'
@@ -37,15 +35,7 @@ const toy: Omit<StudentRun, 'teacher' | 'origin' | 'say'> = {
   pointOf: () => () => {},
 }
 
-let place = ''
-beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'zoetrope-student-'))
-  vi.stubEnv('ZOETROPE_CACHE', place)
-})
-afterAll(async () => {
-  vi.unstubAllEnvs()
-  await rm(place, { recursive: true })
-})
+ownCache()
 
 type Given = Pick<StudentRun, 'teacher' | 'origin'> & Partial<StudentRun>
 

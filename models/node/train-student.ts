@@ -1,8 +1,8 @@
 /**
- * Distils a teacher: guidance folded in first, then half the steps again and again and, where it is asked for, the teacher
- * itself once more, at the few levels that are left. Every stage is a run of its own that begins as the stage before ended, so an
- * interruption loses nothing but the last few updates. Where the teacher has gone on since, or a stage is given more
- * updates, folding catches up with it and goes on; stages after it begin anew.
+ * Distils a teacher: guidance folded in first, then half the steps again and again and, where it is asked for, the
+ * teacher itself once more, at the few levels that are left. Every stage is a run of its own that begins as the stage
+ * before ended, so an interruption loses nothing but the last few updates. Where the teacher has gone on since, or a
+ * stage is given more updates, folding catches up with it and goes on; stages after it begin anew.
  */
 
 import { outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
