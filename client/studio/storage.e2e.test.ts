@@ -137,6 +137,54 @@ describe('a storage that is full', () => {
   })
 })
 
+/** Put before the page's scripts: the first opening of a database is never answered, the second fails. */
+function moody(): void {
+  let openings = 0
+  const open = IDBFactory.prototype.open
+  IDBFactory.prototype.open = function (...given) {
+    openings += 1
+    if (openings > 2) return open.apply(this, given)
+    const request = {
+      error: new DOMException('Internal error opening backing store', 'UnknownError'),
+    } as IDBOpenDBRequest
+    if (openings === 2) setTimeout(() => request.onerror?.(new Event('error')))
+    return request
+  }
+}
+
+describe('a storage that fails for a moment', () => {
+  it('is opened again: what is kept is shown, and what is made is kept', async () => {
+    const page = await site.open()
+    await page.addInitScript(moody)
+    await page.goto(site.url)
+    await page.waitForSelector('.card')
+    expect(await clips(page)).toBe(1)
+    await shown(page, 'a blue boat')
+    await page.reload()
+    await page.waitForSelector('.card')
+    expect(await clips(page)).toBe(2)
+    await page.close()
+  })
+
+  it('and is closed under the page costs nothing that is made after it', async () => {
+    const page = await site.open()
+    await page.goto(site.url)
+    await ready(page)
+    const session = await page.context().newCDPSession(page)
+    await session.send('Storage.clearDataForOrigin', { origin: new URL(site.url).origin, storageTypes: 'indexeddb' })
+    await shown(page, 'a red boat')
+    expect(await page.isVisible('#problem')).toBe(false)
+    await page.reload()
+    await page.waitForSelector('.card')
+    expect(await clips(page)).toBe(1)
+    await page.close()
+  })
+
+  it('broke nothing on the way', () => {
+    expect(site.said).toEqual([])
+  })
+})
+
 /** Put before scripts of the page and of its engine: a private window of the strictest kind. */
 const nothing = `
 const refuse = () => { throw new DOMException('denied', 'SecurityError') }

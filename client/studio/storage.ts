@@ -7,9 +7,9 @@
  */
 
 import { GenerationError } from '../../shared/errors.ts'
-
 import type { VideoRequest } from '../events.ts'
 import type { Letter, LetterBox } from '../outbox.ts'
+import { perseverance } from './perseverance.ts'
 
 /** A job that the service has acknowledged, until its clip is here. */
 export interface SentJob {
@@ -41,44 +41,64 @@ interface Change {
 }
 
 export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
+  const connected = connectionTo(name)
   try {
-    return await openDatabase(name)
+    await connected()
   } catch {
     return memoryStorage()
   }
+  const read = async <T>(store: StoreName, ask: (records: IDBObjectStore) => IDBRequest<T>) =>
+    done(ask((await connected()).transaction(store).objectStore(store)))
+  const line = new BroadcastChannel(name)
+  const change = async (store: StoreName, key: string, deed: (records: IDBObjectStore) => void) => {
+    const transaction = (await connected()).transaction(store, 'readwrite')
+    deed(transaction.objectStore(store))
+    await written(transaction)
+    line.postMessage({ store, key } satisfies Change)
+  }
+  return {
+    durable: true,
+    all: (store) => read(store, (records) => records.getAll()),
+    put: (store, record) => change(store, keyOf(store, record), (records) => records.put(record)),
+    remove: (store, key) => change(store, key, (records) => records.delete(key)),
+    onOthers: (store, listener) => {
+      line.addEventListener('message', async ({ data }: MessageEvent<Change>) => {
+        if (data.store !== store) return
+        listener(data.key, await read(store, (records) => records.get(data.key)))
+      })
+    },
+  }
 }
 
-async function openDatabase(name: string): Promise<Storage> {
+/**
+ * A database that is open when it is needed. Browsers close one under a page, when the site's data is cleared as much as
+ * when their storage process ends; it is opened anew then, and so is one whose opening failed or was never answered.
+ */
+function connectionTo(name: string): () => Promise<IDBDatabase> {
+  let connection: Promise<IDBDatabase> | undefined
+  const forget = () => {
+    connection = undefined
+  }
+  const connect = async () => {
+    const database = await perseverance({ attempt: () => openDatabase(name), discard: (late) => late.close() })
+    database.onclose = forget
+    return database
+  }
+  return () => {
+    connection ??= connect()
+    connection.catch(forget)
+    return connection
+  }
+}
+
+function openDatabase(name: string): Promise<IDBDatabase> {
   const request = indexedDB.open(name, 2)
   request.onupgradeneeded = () => {
     const { result: database } = request
     for (const [store, keyPath] of Object.entries(stores))
       if (!database.objectStoreNames.contains(store)) database.createObjectStore(store, { keyPath })
   }
-  const database = await done(request)
-  const writing = (store: StoreName) => database.transaction(store, 'readwrite').objectStore(store)
-  const line = new BroadcastChannel(name)
-  const tell = (change: Change) => line.postMessage(change)
-  return {
-    durable: true,
-    all: (store) => done(database.transaction(store).objectStore(store).getAll()),
-    put: async (store, record) => {
-      const transaction = database.transaction(store, 'readwrite')
-      transaction.objectStore(store).put(record)
-      await written(transaction)
-      tell({ store, key: keyOf(store, record) })
-    },
-    remove: async (store, key) => {
-      await done(writing(store).delete(key))
-      tell({ store, key })
-    },
-    onOthers: (store, listener) => {
-      line.addEventListener('message', async ({ data }: MessageEvent<Change>) => {
-        if (data.store !== store) return
-        listener(data.key, await done(database.transaction(store).objectStore(store).get(data.key)))
-      })
-    },
-  }
+  return done(request)
 }
 
 const keyOf = (store: StoreName, record: object): string => String(record[stores[store] as keyof typeof record])
