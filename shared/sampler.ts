@@ -119,9 +119,14 @@ function multistepRow(level: NoiseLevel, next: NoiseLevel, last: NoiseLevel | un
   // For a constant clean estimate the reverse SDE's exact solution is the posterior.
   const row = stochastic ? ancestralRow(level, next, 0) : ddimRow(level, next)
   if (last === undefined) return row
+  const further = extrapolation(level, next, last)
+  return { ...row, denoised: row.denoised * (1 + further), previous: -row.denoised * further }
+}
+
+/** 1/(2r) of DPM-Solver++ 2M: how much further a clean estimate is taken the way it went since the step before. */
+export function extrapolation(level: NoiseLevel, next: NoiseLevel, last: NoiseLevel): number {
   const [h, before] = [halfLogsnr(next) - halfLogsnr(level), halfLogsnr(level) - halfLogsnr(last)]
-  const extrapolation = h / (2 * before)
-  return { ...row, denoised: row.denoised * (1 + extrapolation), previous: -row.denoised * extrapolation }
+  return h / (2 * before)
 }
 
 /** λ = log(alpha/sigma), finite at pure noise as the schedules' limits are. */

@@ -1,13 +1,13 @@
 /**
  * How much of a teacher's guidance a student has taken in, on clips that neither has seen, level by level: its one
- * evaluation beside the teacher's two, or one of its few steps beside eight guided steps of the teacher. The first is what
+ * evaluation beside the teacher's two, or one of its few steps beside the guided steps of the teacher that it stands for. The first is what
  * folding guidance in has left to do, the second what the whole distillation has.
  */
 
 import { cosine, type NoiseLevel } from '../../shared/schedule.ts'
 import { guidanceFeed } from '../pipeline/generate.ts'
 import { type Draw, mixed, textFeeds } from '../train/denoising.ts'
-import { type Denoise, directSteps, guidedEstimate, landingTarget } from '../train/distill.ts'
+import { type Denoise, direct, guidedEstimate, landingTarget } from '../train/distill.ts'
 import type { DenoiserSession } from './denoiser-session.ts'
 
 /** Mean squares over all latents at one time of the cosine schedule and one guidance scale. */
@@ -45,7 +45,7 @@ export async function foldingErrors(drawn: Draw, pair: FoldingPair, steps?: numb
     const targetOf = (teacher: Denoise) =>
       steps === undefined
         ? teacher(latents, levels)
-        : landingTarget(teacher, schedule, shape, latents, times, steps, directSteps)
+        : landingTarget(teacher, schedule, shape, latents, times, steps, direct)
     const unguided = await targetOf(conditional)
     for (const scale of foldingScales) {
       const scales = new Array<number>(batch).fill(scale)

@@ -15,7 +15,7 @@ import { guidanceFeed } from '../pipeline/generate.ts'
 import { caughtUp, remembering } from '../train/catching-up.ts'
 import type { ClipChoice } from '../train/choice.ts'
 import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
-import { type Denoise, directSteps, guidedEstimate, landingTarget, studentTime } from '../train/distill.ts'
+import { type Denoise, direct, guidedEstimate, halving, landingTarget, studentTime } from '../train/distill.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
 import { denoiserObjective } from '../train/objectives.ts'
@@ -239,7 +239,7 @@ async function feedsOf(
   const estimate =
     steps === undefined
       ? await teacher(latents, levels)
-      : await landingTarget(teacher, schedule, drawn.shape, latents, times, steps, kind === 'direct' ? directSteps : 2)
+      : await landingTarget(teacher, schedule, drawn.shape, latents, times, steps, kind === 'direct' ? direct : halving)
   const { prediction } = options
   const target = mixed(drawn.shape, latents, estimate, (clip) => {
     const said = outputFrom(prediction, levels[clip] as NoiseLevel)

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
+import { plan } from '../../shared/sampler.ts'
 import { cosine } from '../../shared/schedule.ts'
-import { type Denoise, ddimStep, guidedEstimate, landingTarget, studentTime } from './distill.ts'
+import { type Denoise, ddimStep, direct, guidedEstimate, landingTarget, studentTime } from './distill.ts'
 
 const shape = [6, 2, 1, 3, 3] as const
 const size = 6 * 2 * 9
@@ -37,13 +38,43 @@ describe('progressive distillation', () => {
         const [from, to] = [done, done + 1].map((n) => times.map((t) => levelAt(t - n / (count * steps))))
         many = ddimStep(shape, many, await teacher(many, from ?? []), from ?? [], to ?? [])
       }
-      const target = await landingTarget(teacher, schedule, shape, latents, times, steps, count)
+      const target = await landingTarget(teacher, schedule, shape, latents, times, steps, {
+        steps: count,
+        multistep: false,
+      })
       const end = times.map((t) => levelAt(t - 1 / steps))
       const one = ddimStep(shape, latents, target, times.map(schedule), end)
       one.forEach((value, index) => {
         expect(Math.abs(value - (many[index] as number))).toBeLessThan(1e-4 * Math.max(1, Math.abs(value)))
       })
     }
+  })
+
+  it('goes the way of the sampler’s own plan where its steps look back', async () => {
+    const latents = gaussian(5, 0, 0, size)
+    let [landed, previous]: [Float32Array, Float32Array] = [latents, new Float32Array(size)]
+    for (const row of plan({ schedule, sampler: { kind: 'dpm2m' }, steps: 4 })) {
+      const estimate = await teacher(landed, new Array(6).fill(row.level))
+      landed = landed.map(
+        (z, n) => row.latents * z + row.denoised * (estimate[n] as number) + row.previous * (previous[n] as number),
+      )
+      previous = estimate
+    }
+    const ways = { steps: 4, multistep: true }
+    const target = await landingTarget(teacher, schedule, shape, latents, new Array(6).fill(1), 1, ways)
+    target.forEach((value, index) => {
+      expect(Math.abs(value - (landed[index] as number))).toBeLessThan(1e-5 * Math.max(1, Math.abs(value)))
+    })
+  })
+
+  it('is nearer to where endless steps lead by four that look back than by eight of DDIM', async () => {
+    const latents = gaussian(6, 0, 0, size)
+    const times = new Array<number>(6).fill(0.5)
+    const by = (steps: number, multistep: boolean) =>
+      landingTarget(teacher, schedule, shape, latents, times, 8, { steps, multistep })
+    const limit = await by(512, false)
+    const distance = (a: Float32Array) => Math.hypot(...a.map((value, n) => value - (limit[n] as number)))
+    expect(distance(await by(direct.steps, direct.multistep))).toBeLessThan(0.5 * distance(await by(8, false)))
   })
 
   it('takes the teacher at its word in the last step', async () => {

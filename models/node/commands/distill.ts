@@ -10,7 +10,7 @@ import { vocabularySize } from '../../text/tokenizer.ts'
 import { caughtUp } from '../../train/catching-up.ts'
 import { moreOften } from '../../train/choice.ts'
 import { draw } from '../../train/denoising.ts'
-import { directSteps } from '../../train/distill.ts'
+import { direct } from '../../train/distill.ts'
 import type { TrainingState } from '../../train/trainer.ts'
 import { captionTokens } from '../../world/captions.ts'
 import { nodeBackend } from '../backend.ts'
@@ -159,7 +159,7 @@ async function judge(given: Arguments, { say, emit, signal }: Surroundings): Pro
       { teacher: two, student: one, tokens: captionTokens.film, featureWidth },
       steps,
     )
-    say(`${name}, ${steps === undefined ? 'one evaluation beside two' : `one step of ${steps} beside ${directSteps}`}`)
+    say(`${name}, ${steps === undefined ? 'one evaluation beside two' : `one step of ${steps} beside ${direct.steps}`}`)
     say('time    scale   error    of what guidance changes')
     for (const { time, scale, error, effect } of errors)
       say(`${time.toFixed(3)}   ${scale}       ${error.toFixed(4)}   ${((100 * error) / effect).toFixed(0)} %`)
