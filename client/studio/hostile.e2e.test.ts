@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Page } from 'playwright'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest'
 import { hostileTexts } from '../../test/studio/hostile.ts'
 import { type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
@@ -202,12 +202,14 @@ describe('250 hostile texts', () => {
     expect(await shown()).toEqual(sent)
     await page.reload()
     // With what the page says of itself, so that letters that are missing are not all there is to go by.
+    onTestFailed(() => console.error({ said: site.said.slice(-20), failed: site.failed.slice(-20) }))
     const told = async () => ({
       letters: (await shown()).sort(),
+      open: await page.isEnabled('#make'),
       problem: await page.locator('#problem:visible').allTextContents(),
       keeps: !(await page.textContent('#none'))?.includes('keeps nothing'),
     })
-    const all = { letters: sent.sort(), problem: [], keeps: true }
+    const all = { letters: sent.sort(), open: true, problem: [], keeps: true }
     await expect.poll(told, { timeout: 60_000 }).toEqual(all)
     const labels = await page
       .locator('.letter button')
