@@ -64,20 +64,24 @@ async function activate(): Promise<void> {
 
 /** A page's file: as it was installed, else from the network. */
 async function page(request: Request): Promise<Response> {
-  const found = await caches.match(request.mode === 'navigate' ? '/' : request, { ignoreSearch: true })
+  const asked = request.mode === 'navigate' ? '/' : request
+  const found = await caches.match(asked, { ignoreSearch: true }).catch(nothing)
   return isolated(found ?? (await fetch(request)))
 }
 
 /** A file that never changes: from the cache, else fetched and kept. */
 async function kept(request: Request, name: string): Promise<Response> {
-  const cache = await caches.open(name).catch(() => undefined)
-  const found = await cache?.match(request, { ignoreSearch: true })
+  const cache = await caches.open(name).catch(nothing)
+  const found = await cache?.match(request, { ignoreSearch: true }).catch(nothing)
   if (found !== undefined) return isolated(found)
   const response = await fetch(request)
   // A full storage costs the next visit without a network, not this one.
   if (response.ok) await cache?.put(request, response.clone()).catch(() => {})
   return isolated(response)
 }
+
+/** What is found where caches fail: with a network the page is there all the same. */
+const nothing = () => undefined
 
 function isolated(response: Response): Response {
   // An opaque or failed answer cannot be rebuilt.

@@ -152,6 +152,11 @@ function moody(): void {
   }
 }
 
+/** Put before the service worker's script. */
+const withoutCaches = `
+CacheStorage.prototype.match = Cache.prototype.match = async () => { throw new DOMException('no', 'UnknownError') }
+`
+
 describe('a storage that fails for a moment', () => {
   it('is opened again: what is kept is shown, and what is made is kept', async () => {
     const page = await site.open()
@@ -178,6 +183,21 @@ describe('a storage that fails for a moment', () => {
     await page.waitForSelector('.card')
     expect(await clips(page)).toBe(1)
     await page.close()
+  })
+
+  it('and has no file of the page costs none while there is a network', async () => {
+    await using host = await studioSite()
+    await withoutGpu(host.context)
+    const worker = join(host.folder, 'sw.js')
+    await writeFile(worker, withoutCaches + (await readFile(worker, 'utf8')))
+    const page = await host.open()
+    await page.goto(host.url)
+    await page.evaluate(() => navigator.serviceWorker.ready)
+    await page.reload()
+    await ready(page)
+    expect(await page.evaluate(() => navigator.serviceWorker.controller !== null)).toBe(true)
+    await shown(page, 'a red boat')
+    expect(host.said).toEqual([])
   })
 
   it('broke nothing on the way', () => {
