@@ -117,9 +117,9 @@ describe('a student whom the teacher itself teaches at last', () => {
       }),
     )
     const given = { teacher, student, origin: 'run 1 of it', run: 'released' }
-    expect(await trained({ ...given, direct: 40, learningRate: 0.002 })).toEqual([lesson])
+    expect(await trained({ ...given, direct: 80, learningRate: 0.005 })).toEqual([lesson])
     const direct = await lastStudent('released', 2)
-    expect([direct.name, direct.step]).toEqual(['released-2-direct', 40])
+    expect([direct.name, direct.step]).toEqual(['released-2-direct', 80])
     const [before, after] = [await lack(teacher, student), await lack(teacher, direct.state)]
     expect(before).toBeGreaterThan(0.8)
     expect(after).toBeLessThan(0.8 * before)
