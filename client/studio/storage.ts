@@ -80,13 +80,17 @@ function connectionTo(name: string): () => Promise<IDBDatabase> {
     connection = undefined
   }
   const connect = async () => {
-    const database = await perseverance({ attempt: () => openDatabase(name), discard: (late) => late.close() })
-    database.onclose = forget
-    return database
+    try {
+      const database = await perseverance({ attempt: () => openDatabase(name), discard: (late) => late.close() })
+      database.onclose = forget
+      return database
+    } catch (error) {
+      forget()
+      throw error
+    }
   }
   return () => {
     connection ??= connect()
-    connection.catch(forget)
     return connection
   }
 }

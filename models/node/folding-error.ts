@@ -1,7 +1,7 @@
 /**
  * How much of a teacher's guidance a student has taken in, on clips that neither has seen, level by level: its one
- * evaluation beside the teacher's two, or one of its few steps beside the guided steps of the teacher that it stands for. The first is what
- * folding guidance in has left to do, the second what the whole distillation has.
+ * evaluation beside the teacher's two, or one of its few steps beside the teacher's guided steps that it stands for. The
+ * first is what folding guidance in has left to do, the second what the whole distillation has.
  */
 
 import { cosine, type NoiseLevel } from '../../shared/schedule.ts'

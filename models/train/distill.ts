@@ -7,8 +7,9 @@
  *
  *   x̃ = (z″ − (σ″/σ)·z) / (α″ − (σ″/σ)·α)
  *
- * is the clean estimate whose single DDIM step ends there too. Works on host arrays and in clean estimates, so it does
- * not know what a network predicts; a network is a function.
+ * is the clean estimate whose single DDIM step ends there too; and so it is for more steps of the teacher, those of
+ * DPM-Solver++ 2M (Lu et al. 2022, 2211.01095) among them. Works on host arrays and in clean estimates, so it does not
+ * know what a network predicts; a network is a function.
  */
 
 import { guidanceWeights } from '../../shared/guidance.ts'
@@ -46,8 +47,8 @@ export interface Landing {
 
 export const halving: Landing = { steps: 2, multistep: false }
 /**
- * Of a student whom the teacher teaches itself, of eight steps: as many as the teacher's own plan of 32 has in their place. At
- * its middle levels four that look back are nearer to endless ones than eight of DDIM, for half the evaluations.
+ * Of a student of eight steps whom the teacher teaches itself: as many as the teacher's own plan of 32 has there. At middle
+ * levels four that look back are nearer to endless ones than eight of DDIM, for half the evaluations.
  */
 export const direct: Landing = { steps: 4, multistep: true }
 
@@ -74,13 +75,8 @@ export async function landingTarget(
   for (let done = 0; done < landing.steps; done++) {
     const way = [done - 1, done, done + 1].map((n) => levels[n]) as Way
     const estimate = await teacher(landed, way[1])
-    landed = ddimStep(
-      shape,
-      landed,
-      landing.multistep ? looking(shape, estimate, before, way) : estimate,
-      way[1],
-      way[2],
-    )
+    const taken = landing.multistep ? lookingBack(shape, estimate, before, way) : estimate
+    landed = ddimStep(shape, landed, taken, way[1], way[2])
     before = estimate
   }
   return mixed(shape, landed, latents, (clip) => {
@@ -95,7 +91,7 @@ export async function landingTarget(
 type Way = [last: readonly NoiseLevel[] | undefined, from: readonly NoiseLevel[], to: readonly NoiseLevel[]]
 
 /** An estimate taken further the way it went. What ends clean is the teacher's own last word, as in a sampler's plan. */
-function looking(shape: Shape, estimate: Float32Array, before: Float32Array | undefined, [last, from, to]: Way) {
+function lookingBack(shape: Shape, estimate: Float32Array, before: Float32Array | undefined, [last, from, to]: Way) {
   if (before === undefined || last === undefined) return estimate
   return mixed(shape, estimate, before, (clip) => {
     const [was, now, next] = [last[clip], from[clip], to[clip]] as [NoiseLevel, NoiseLevel, NoiseLevel]
