@@ -5,6 +5,7 @@ import {
   makeVideo,
   oneMore,
   ready,
+  runsKept,
   type StudioSite,
   studioSite,
   withoutGpu,
@@ -275,9 +276,8 @@ describe('several tabs', () => {
       await page.fill('#prompt', prompt)
       await page.press('#prompt', 'Control+Enter')
       await page.waitForSelector('#stop:visible')
-      // Routed and noted: from here on it is not lost.
-      const noted = () => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-')).length
-      await expect.poll(() => page.evaluate(noted), { timeout: 60_000 }).toBe(++runs)
+      // Routed and kept: from here on it is not lost.
+      await expect.poll(() => runsKept(page), { timeout: 60_000 }).toBe(++runs)
     }
     const finished = async (page: Page) => {
       // A page behind another paints nothing, and what is waited for is looked at when it does.

@@ -23,7 +23,7 @@ import { type Heed, received } from './received.ts'
 import { fileName, formats, likeness, type Rival, rivalsOf, save, showReceipt, titleOf } from './result.ts'
 import { createSheet, promptOf } from './sheet.ts'
 import { createStage, still } from './stage.ts'
-import { openNotes, openStorage } from './storage.ts'
+import { openNotes, openStorage, type Storage } from './storage.ts'
 
 const examples = [
   'a blue bird flies left over the sea',
@@ -55,6 +55,7 @@ let client: Client = clientNow()
 const retired = new Set<Client>()
 const places = createPlaces(() => client, requestOf, situationChanged)
 let job: Job | undefined
+let storage: Storage | undefined
 let shown: Kept | undefined
 let gallery: Gallery | undefined
 let post: Post | undefined
@@ -194,11 +195,11 @@ const free = () => job === undefined && !make.disabled && gallery !== undefined
 function takeUp(): Promise<void> {
   takingUp = takingUp.then(async () => {
     if (!free()) return
-    left ??= await abandonedRun(notes)
+    left ??= storage && (await abandonedRun(storage))
     if (left === undefined || !free()) return
     const { request, after, forget } = left
     left = undefined
-    forget()
+    await forget()
     const clip = after === undefined ? undefined : gallery?.find(after)
     // Without the clip that it extends it is nothing to go on with.
     if (after !== undefined && clip === undefined) return
@@ -213,9 +214,9 @@ function takeUp(): Promise<void> {
 async function begin(request: VideoRequest, after: Kept | undefined): Promise<Begun | undefined> {
   const route = await client.videos.route(request)
   if (route.source === 'on_device') {
-    const ended = await keepRun(notes, { request, ...(after === undefined ? {} : { after: after.id }) })
+    const ended = storage && (await keepRun(storage, { request, ...(after === undefined ? {} : { after: after.id }) }))
     const begins = after === undefined ? {} : { firstFrame: lastFrameOf(after.clip) }
-    return { job: await client.videos.create(request, begins), settle: async () => ended() }
+    return { job: await client.videos.create(request, begins), settle: async () => ended?.() }
   }
   if (route.source === null && !mayWait(route, request)) throw nowhere(route, request.inferenceMode ?? places.chosen())
   const sent = await post?.send(request)
@@ -362,13 +363,13 @@ for (const kind of ['online', 'offline'])
   })
 
 async function start(): Promise<void> {
-  // Before anything else: another tab takes it up where this one does not.
-  left = await abandonedRun(notes)
   prompt.value = examples[Math.floor(Math.random() * examples.length)] ?? promptOf({})
   heed()
   // What is kept is shown whether or not the device answers.
   void describeDevice()
-  const storage = await openStorage()
+  storage = await openStorage()
+  // Before anything else: another tab takes it up where this one does not.
+  left = await abandonedRun(storage)
   gallery = await createGallery(storage, (kept) => {
     recall(kept)
     present(kept)
@@ -389,7 +390,7 @@ async function start(): Promise<void> {
   // A clip may be there already; what can be done with it depends on the models.
   if (shown !== undefined) offerRivals(shown)
   void places.refresh()
-  onLetGo(notes, () => void takeUp())
+  await onLetGo(storage, () => void takeUp())
   await takeUp()
   await readyModel()
 }

@@ -2,12 +2,13 @@
  * Runs on this device that were begun and not ended, so that a reload or the death of a tab costs a step and no clip.
  *
  * Each is held by the tab that runs it, through a lock that dies with the tab: what several tabs make is kept apart, and
- * only what nobody holds any more is taken up, by a page that is opened or by one that is left. Knows no engine; its
- * checkpoints are by request and seed.
+ * only what nobody holds any more is taken up, by a page that is opened or by one that is left. Whether it has ended is
+ * asked of the database once its lock is ours: what one tab has written there before it let go, every other reads
+ * afterwards, which of localStorage no browser promises. Knows no engine; its checkpoints are by request and seed.
  */
 
 import type { VideoRequest } from '../events.ts'
-import type { Notes } from './storage.ts'
+import type { Storage } from './storage.ts'
 
 export interface Begun {
   /** With its seed, so that it goes on with the same noise. */
@@ -16,12 +17,16 @@ export interface Begun {
   readonly after?: string
 }
 
-/** A run that was left behind. It stays noted, and held by this tab, until it is forgotten. */
-export interface Abandoned extends Begun {
-  readonly forget: () => void
+/** As it is kept. */
+interface Run extends Begun {
+  readonly id: string
 }
 
-const prefix = 'zoetrope-run-'
+/** A run that was left behind. It stays kept, and held by this tab, until it is forgotten. */
+export interface Abandoned extends Begun {
+  readonly forget: () => Promise<void>
+}
+
 /** Milliseconds that a tab which is being reloaded may take to let go. */
 const dying = 500
 /** Milliseconds in which a tab that is being reloaded takes its own run up, before another does. */
@@ -29,7 +34,7 @@ const grace = 3000
 
 /**
  * This page is being left. Its threads may fail before it is gone, and a run that fails then has not ended: it stays
- * noted, for whoever comes next.
+ * kept, for whoever comes next.
  */
 let leaving = false
 const heed = ({ type }: Event) => {
@@ -37,72 +42,62 @@ const heed = ({ type }: Event) => {
 }
 for (const kind of ['pagehide', 'pageshow']) addEventListener(kind, heed)
 
-/** Notes a run until the answer is called. */
-export async function keepRun(notes: Notes, begun: Begun): Promise<() => void> {
-  const name = prefix + crypto.randomUUID()
-  const release = await held(name)
-  notes.set(name, JSON.stringify(begun))
-  return () => {
+/** Keeps a run until the answer is called. */
+export async function keepRun(storage: Storage, begun: Begun): Promise<() => Promise<void>> {
+  const run: Run = { id: crypto.randomUUID(), ...begun }
+  const release = await held(run.id)
+  // A full storage refuses. To be taken up later is not worth the run itself.
+  await storage.put('runs', run).catch(() => {})
+  return async () => {
     if (leaving) return
-    notes.remove(name)
-    release?.()
+    await forgotten(storage, run.id, release)
   }
 }
 
 /** A run that nobody holds any more; from now on this tab does. */
-export async function abandonedRun(notes: Notes): Promise<Abandoned | undefined> {
-  for (const name of noted(notes)) {
-    const release = await held(name, AbortSignal.timeout(dying))
+export async function abandonedRun(storage: Storage): Promise<Abandoned | undefined> {
+  for (const { id } of await storage.all<Run>('runs')) {
+    const release = await held(id, AbortSignal.timeout(dying))
     if (release === undefined) continue
-    const begun = begunIn(notes.get(name))
-    const forget = () => {
-      notes.remove(name)
-      release()
-    }
-    if (begun !== undefined) return { ...begun, forget }
-    forget()
+    // It may have ended while its lock was waited for.
+    const run = await storage.find<Run>('runs', id)
+    if (run !== undefined) return { ...run, forget: () => forgotten(storage, id, release) }
+    release()
   }
   return undefined
 }
 
 /**
- * Calls when a run of another tab has been let go: it may have ended, or its tab may have. While it stays noted and free
+ * Calls when a run of another tab has been let go: it may have ended, or its tab may have. While it stays kept and free
  * it is told again, since a page that is at work, or slow, takes nothing up.
  */
-export function onLetGo(notes: Notes, call: () => void): void {
-  const watch = async (name: string) => {
-    while (notes.get(name) !== undefined) {
-      const release = await held(name)
+export async function onLetGo(storage: Storage, call: () => void): Promise<void> {
+  const kept = async (id: string) => (await storage.find('runs', id)) !== undefined
+  const watch = async (id: string) => {
+    while (await kept(id)) {
+      const release = await held(id)
       release?.()
       await new Promise((resolve) => setTimeout(resolve, grace))
-      if (notes.get(name) !== undefined) call()
+      if (await kept(id)) call()
     }
   }
-  for (const name of noted(notes)) void watch(name)
-  notes.onOthers((name) => {
-    if (name.startsWith(prefix)) void watch(name)
-  })
+  storage.onOthers('runs', (id) => void watch(id))
+  for (const { id } of await storage.all<Run>('runs')) void watch(id)
 }
 
-const noted = (notes: Notes): string[] => notes.names().filter((each) => each.startsWith(prefix))
-
-function begunIn(text: string | undefined): Begun | undefined {
-  try {
-    const data = JSON.parse(text ?? 'null') as Begun | null
-    return typeof data?.request === 'object' ? data : undefined
-  } catch {
-    // Written by no version of this page.
-    return undefined
-  }
+/** Whoever gets the lock from here on finds nothing under it. */
+async function forgotten(storage: Storage, id: string, release: (() => void) | undefined): Promise<void> {
+  await storage.remove('runs', id).catch(() => {})
+  release?.()
 }
 
 /** A lock's release once it is ours; undefined where another tab has it until the signal. */
-async function held(name: string, signal?: AbortSignal): Promise<(() => void) | undefined> {
+async function held(id: string, signal?: AbortSignal): Promise<(() => void) | undefined> {
   if (!('locks' in navigator)) return () => {}
   const { promise: until, resolve: release } = Promise.withResolvers<void>()
   const { promise: granted, resolve: grant, reject } = Promise.withResolvers<void>()
   navigator.locks
-    .request(name, signal === undefined ? {} : { signal }, () => {
+    .request(`zoetrope-run-${id}`, signal === undefined ? {} : { signal }, () => {
       grant()
       return until
     })

@@ -1,6 +1,6 @@
 /**
- * What this browser keeps between visits, in one IndexedDB: clips, letters that wait, jobs that the service has taken;
- * and notes of a line beside it.
+ * What this browser keeps between visits, in one IndexedDB: clips, letters that wait, jobs that the service has taken,
+ * runs that were begun here; and notes of a line beside it.
  *
  * A private window may keep nothing at all; there everything is as it is elsewhere until the page closes. Credentials
  * are never among it.
@@ -20,13 +20,17 @@ export interface SentJob {
 }
 
 /** Every store by its name, its key and how it is added to a database of an older version. */
-const stores = { clips: 'id', letters: 'key', jobs: 'id' } as const
+const stores = { clips: 'id', letters: 'key', jobs: 'id', runs: 'id' } as const
+/** One more with every change of `stores`. */
+const version = 3
 export type StoreName = keyof typeof stores
 
 export interface Storage {
   /** Whether it outlives this page. */
   readonly durable: boolean
   readonly all: <T>(store: StoreName) => Promise<T[]>
+  /** A record as it is now, whichever tab wrote it. */
+  readonly find: <T>(store: StoreName, key: string) => Promise<T | undefined>
   /** Adds a record or replaces the one of the same key. @throws GenerationError storage_full. */
   readonly put: (store: StoreName, record: object) => Promise<void>
   readonly remove: (store: StoreName, key: string) => Promise<void>
@@ -59,6 +63,7 @@ export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
   return {
     durable: true,
     all: (store) => read(store, (records) => records.getAll()),
+    find: (store, key) => read(store, (records) => records.get(key)),
     put: (store, record) => change(store, keyOf(store, record), (records) => records.put(record)),
     remove: (store, key) => change(store, key, (records) => records.delete(key)),
     onOthers: (store, listener) => {
@@ -83,6 +88,11 @@ function connectionTo(name: string): () => Promise<IDBDatabase> {
     try {
       const database = await perseverance({ attempt: () => openDatabase(name), discard: (late) => late.close() })
       database.onclose = forget
+      // A later version of this page waits until nothing stands in its way.
+      database.onversionchange = () => {
+        database.close()
+        forget()
+      }
       return database
     } catch (error) {
       forget()
@@ -96,7 +106,7 @@ function connectionTo(name: string): () => Promise<IDBDatabase> {
 }
 
 function openDatabase(name: string): Promise<IDBDatabase> {
-  const request = indexedDB.open(name, 2)
+  const request = indexedDB.open(name, version)
   request.onupgradeneeded = () => {
     const { result: database } = request
     for (const [store, keyPath] of Object.entries(stores))
@@ -108,10 +118,14 @@ function openDatabase(name: string): Promise<IDBDatabase> {
 const keyOf = (store: StoreName, record: object): string => String(record[stores[store] as keyof typeof record])
 
 function memoryStorage(): Storage {
-  const kept = { clips: new Map(), letters: new Map(), jobs: new Map() } as Record<StoreName, Map<string, object>>
+  const kept = Object.fromEntries(Object.keys(stores).map((store) => [store, new Map()])) as Record<
+    StoreName,
+    Map<string, object>
+  >
   return {
     durable: false,
     all: async <T>(store: StoreName) => [...kept[store].values()] as T[],
+    find: async <T>(store: StoreName, key: string) => kept[store].get(key) as T | undefined,
     put: async (store, record) => void kept[store].set(keyOf(store, record), record),
     remove: async (store, key) => void kept[store].delete(key),
     onOthers: () => {},
@@ -120,12 +134,8 @@ function memoryStorage(): Storage {
 
 /** Lines of text by name. */
 export interface Notes {
-  readonly names: () => string[]
   readonly get: (name: string) => string | undefined
   readonly set: (name: string, text: string) => void
-  readonly remove: (name: string) => void
-  /** Told the name of every note that another tab has written or removed. */
-  readonly onOthers: (listener: (name: string) => void) => void
 }
 
 /** Notes that outlive the page where the browser lets them. */
@@ -136,27 +146,18 @@ export function openNotes(): Notes {
     kept.setItem('zoetrope-probe', '1')
     kept.removeItem('zoetrope-probe')
     return {
-      names: () => Object.keys(kept),
       get: (name) => kept.getItem(name) ?? undefined,
       set: (name, text) => {
         try {
           kept.setItem(name, text)
         } catch {
-          // Full. No note is worth the run that it would fail.
+          // Full. No note is worth the visit that it would fail.
         }
       },
-      remove: (name) => kept.removeItem(name),
-      onOthers: (listener) => addEventListener('storage', ({ key }) => key !== null && listener(key)),
     }
   } catch {
     const kept = new Map<string, string>()
-    return {
-      names: () => [...kept.keys()],
-      get: (name) => kept.get(name),
-      set: (name, text) => void kept.set(name, text),
-      remove: (name) => void kept.delete(name),
-      onOthers: () => {},
-    }
+    return { get: (name) => kept.get(name), set: (name, text) => void kept.set(name, text) }
   }
 }
 

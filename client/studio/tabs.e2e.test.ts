@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { makeVideo, ready, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
+import { makeVideo, ready, runsKept, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 
 /**
  * Put before the engine's own script. Every step that ran is told; the first thread of all stands still once it has run
@@ -65,9 +65,6 @@ async function begin(page: Page, prompt: string): Promise<void> {
   await page.press('#prompt', 'Control+Enter')
 }
 
-const notedIn = (page: Page) =>
-  page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('zoetrope-run-')))
-
 describe('a tab that is closed in the middle of a run', () => {
   it('leaves it to a page that is open: that one goes on from the last step and keeps the clip', async () => {
     await leftMidway('a red boat', await opened())
@@ -87,7 +84,7 @@ async function leftMidway(prompt: string, gone: Page): Promise<void> {
   // The tab may have been closed before its last step was noted; that one is done again then, and no other.
   const rest = (await ranIn(left)).slice(5)
   expect(rest[0] === 5 ? rest.slice(1) : rest).toEqual(Array.from({ length: 11 }, (_, index) => index + 6))
-  await expect.poll(() => notedIn(left)).toEqual([])
+  await expect.poll(() => runsKept(left)).toBe(0)
   await left.close()
 }
 

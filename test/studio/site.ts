@@ -127,6 +127,20 @@ async function listen(page: Page, said: string[], failed: string[]): Promise<voi
 export const withoutGpu = (context: BrowserContext): Promise<void> =>
   context.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, 'gpu')).then(() => {})
 
+/** How many runs were begun on this device and have not ended, as the studio keeps them. */
+export const runsKept = (page: Page): Promise<number> =>
+  page.evaluate(async () => {
+    const settled = <T>(request: IDBRequest<T>) =>
+      new Promise<T>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result)
+        request.onerror = () => reject(request.error)
+      })
+    const database = await settled(indexedDB.open('zoetrope-studio'))
+    const count = await settled(database.transaction('runs').objectStore('runs').count())
+    database.close()
+    return count
+  })
+
 /** Waits until a page can make a clip. */
 export async function ready(page: Page): Promise<void> {
   await page.waitForSelector('#place[data-state="ready"]')
