@@ -96,7 +96,7 @@ function connectionTo(name: string): () => Promise<IDBDatabase> {
       return database
     } catch (error) {
       forget()
-      throw error
+      throw outdated(error) ? new Error('A later version of this page is at work; reload this page') : error
     }
   }
   return () => {
@@ -104,6 +104,8 @@ function connectionTo(name: string): () => Promise<IDBDatabase> {
     return connection
   }
 }
+
+const outdated = (error: unknown) => error instanceof DOMException && error.name === 'VersionError'
 
 function openDatabase(name: string): Promise<IDBDatabase> {
   const request = indexedDB.open(name, version)
