@@ -368,8 +368,8 @@ async function start(): Promise<void> {
   // What is kept is shown whether or not the device answers.
   void describeDevice()
   storage = await openStorage()
-  // Before anything else: another tab takes it up where this one does not.
-  left = await abandonedRun(storage)
+  // At once, since another tab takes it up where this one does not; runs of others are waited for meanwhile.
+  const abandoned = abandonedRun(storage)
   gallery = await createGallery(storage, (kept) => {
     recall(kept)
     present(kept)
@@ -384,6 +384,7 @@ async function start(): Promise<void> {
       if (job === undefined && shown === undefined) present(kept)
     },
   })
+  left = await abandoned
   make.disabled = false
   await registerOffline()
   offerModels(await client.models.list())
