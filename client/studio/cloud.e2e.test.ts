@@ -83,9 +83,10 @@ function correlation(one: readonly number[] = [], other: readonly number[] = [])
 
 const keptIn = () =>
   page.evaluate(async () => {
-    const database = await new Promise<IDBDatabase>((resolve) => {
-      const request = indexedDB.open('zoetrope-studio', 2)
+    const database = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open('zoetrope-studio')
       request.onsuccess = () => resolve(request.result)
+      request.onerror = () => reject(request.error)
     })
     const all = (store: string) =>
       new Promise<unknown[]>((resolve) => {

@@ -220,9 +220,10 @@ describe('250 hostile texts', () => {
 
   it('kept with clips and receipts are shown exactly', async () => {
     const wrong = await page.evaluate(async (all) => {
-      const database = await new Promise<IDBDatabase>((resolve) => {
-        const request = indexedDB.open('zoetrope-studio', 2)
+      const database = await new Promise<IDBDatabase>((resolve, reject) => {
+        const request = indexedDB.open('zoetrope-studio')
         request.onsuccess = () => resolve(request.result)
+        request.onerror = () => reject(request.error)
       })
       const store = database.transaction(['clips', 'letters'], 'readwrite')
       store.objectStore('letters').clear()
