@@ -2,6 +2,20 @@ import { describe, expect, it } from 'vitest'
 import { openStorage } from './storage.ts'
 
 describe('a storage', () => {
+  it('keeps what a page of before has put into it', async () => {
+    const name = crypto.randomUUID()
+    const before = indexedDB.open(name, 2)
+    before.onupgradeneeded = () => {
+      const clips = before.result.createObjectStore('clips', { keyPath: 'id' })
+      clips.put({ id: 'old' })
+    }
+    await new Promise((resolve) => before.addEventListener('success', resolve))
+    before.result.close()
+    const storage = await openStorage(name)
+    await storage.put('runs', { id: 'new' })
+    expect([await storage.all('clips'), await storage.all('runs')]).toEqual([[{ id: 'old' }], [{ id: 'new' }]])
+  })
+
   it('stands in the way of no later version of its page', async () => {
     const name = crypto.randomUUID()
     const storage = await openStorage(name)

@@ -53,6 +53,7 @@ export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
   }
   const read = async <T>(store: StoreName, ask: (records: IDBObjectStore) => IDBRequest<T>) =>
     done(ask((await connected()).transaction(store).objectStore(store)))
+  const find = <T>(store: StoreName, key: string): Promise<T | undefined> => read(store, (records) => records.get(key))
   const line = new BroadcastChannel(name)
   const change = async (store: StoreName, key: string, deed: (records: IDBObjectStore) => void) => {
     const transaction = (await connected()).transaction(store, 'readwrite')
@@ -63,13 +64,13 @@ export async function openStorage(name = 'zoetrope-studio'): Promise<Storage> {
   return {
     durable: true,
     all: (store) => read(store, (records) => records.getAll()),
-    find: (store, key) => read(store, (records) => records.get(key)),
+    find,
     put: (store, record) => change(store, keyOf(store, record), (records) => records.put(record)),
     remove: (store, key) => change(store, key, (records) => records.delete(key)),
     onOthers: (store, listener) => {
       line.addEventListener('message', async ({ data }: MessageEvent<Change>) => {
         if (data.store !== store) return
-        listener(data.key, await read(store, (records) => records.get(data.key)))
+        listener(data.key, await find(store, data.key))
       })
     },
   }
