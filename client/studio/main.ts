@@ -154,10 +154,11 @@ interface Begun {
   readonly settle: () => Promise<void>
 }
 
-/** What a run is made for: to stand beside a kept clip, or to go on from one. */
+/** What a run is made for: to stand beside a kept clip, to go on from one, or to end what was cut. */
 interface Purpose {
   readonly beside?: Kept
   readonly after?: Kept
+  readonly taken?: Abandoned
 }
 
 /** Runs a request to its end; what fails is said beside the button. */
@@ -169,7 +170,7 @@ async function run(request: VideoRequest, purpose: Purpose = {}): Promise<void> 
   if (beside === undefined) single()
   let begun: Begun | undefined
   try {
-    begun = await begin(seeded, after)
+    begun = await begin(seeded, purpose)
     if (begun === undefined) return tellWaiting()
     job = begun.job
     const made = await received(job, seeded, heardBy(beside))
@@ -197,28 +198,43 @@ function takeUp(): Promise<void> {
     if (!free()) return
     left ??= storage && (await abandonedRun(storage))
     if (left === undefined || !free()) return
-    const { request, after, forget } = left
+    const taken = left
     left = undefined
-    await forget()
-    const clip = after === undefined ? undefined : gallery?.find(after)
-    // Without the clip that it extends it is nothing to go on with.
-    if (after !== undefined && clip === undefined) return
-    prompt.value = request.prompt ?? ''
-    heed()
-    await run(request, clip === undefined ? {} : { after: clip })
+    await goOn(taken)
+    // Whatever has become of it: what failed was told, and would only fail again at each visit.
+    await taken.end()
   })
   return takingUp
 }
 
+async function goOn(taken: Abandoned): Promise<void> {
+  const { request, after } = taken
+  const clip = after === undefined ? undefined : gallery?.find(after)
+  // Without the clip that it extends it is nothing to go on with.
+  if (after !== undefined && clip === undefined) return
+  prompt.value = request.prompt ?? ''
+  heed()
+  await run(request, { taken, ...(clip === undefined ? {} : { after: clip }) })
+}
+
 /** Starts a request where the router sends it; undefined where it went to the outbox and waits there. */
-async function begin(request: VideoRequest, after: Kept | undefined): Promise<Begun | undefined> {
+async function begin(request: VideoRequest, { after, taken }: Purpose): Promise<Begun | undefined> {
   const route = await client.videos.route(request)
   if (route.source === 'on_device') {
-    const ended = storage && (await keepRun(storage, { request, ...(after === undefined ? {} : { after: after.id }) }))
+    const begun = { request, ...(after === undefined ? {} : { after: after.id }) }
+    const ended = taken?.end ?? (storage && (await keepRun(storage, begun)))
     const begins = after === undefined ? {} : { firstFrame: lastFrameOf(after.clip) }
-    return { job: await client.videos.create(request, begins), settle: async () => ended?.() }
+    const settle = async () => ended?.()
+    try {
+      return { job: await client.videos.create(request, begins), settle }
+    } catch (error) {
+      await settle()
+      throw error
+    }
   }
   if (route.source === null && !mayWait(route, request)) throw nowhere(route, request.inferenceMode ?? places.chosen())
+  // A letter is kept by itself. Kept twice, it could be sent twice.
+  await taken?.end()
   const sent = await post?.send(request)
   return sent === undefined ? undefined : { job: sent, settle: async () => post?.settle(sent.id) }
 }

@@ -24,12 +24,14 @@ describe('a run', () => {
     expect(await waiting).toBeUndefined()
   })
 
-  it('that was left is taken up by one alone, and by nobody after it was forgotten', async () => {
+  it('that was left is taken up by one alone, stays kept meanwhile, and is taken up by nobody after its end', async () => {
     const storage = await open()
     await storage.put('runs', { id: 'left', ...begun })
     const [one, two] = await Promise.all([abandonedRun(storage), abandonedRun(storage)])
     expect([one, two].map((each) => each?.request).filter(Boolean)).toEqual([begun.request])
-    await (one ?? two)?.forget()
+    expect(await storage.all('runs')).toHaveLength(1)
+    await (one ?? two)?.end()
+    expect(await storage.all('runs')).toEqual([])
     expect(await abandonedRun(storage)).toBeUndefined()
   })
 

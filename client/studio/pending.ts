@@ -22,9 +22,9 @@ interface Run extends Begun {
   readonly id: string
 }
 
-/** A run that was left behind. It stays kept, and held by this tab, until it is forgotten. */
+/** A run that was left behind. It stays kept, and held by this tab, until it ends. */
 export interface Abandoned extends Begun {
-  readonly forget: () => Promise<void>
+  readonly end: () => Promise<void>
 }
 
 /** Milliseconds that a tab which is being reloaded may take to let go. */
@@ -48,10 +48,7 @@ export async function keepRun(storage: Storage, begun: Begun): Promise<() => Pro
   const release = await held(run.id)
   // A full storage refuses. To be taken up later is not worth the run itself.
   await storage.put('runs', run).catch(() => {})
-  return async () => {
-    if (leaving) return
-    await forgotten(storage, run.id, release)
-  }
+  return () => ended(storage, run.id, release)
 }
 
 /** A run that nobody holds any more; from now on this tab does. */
@@ -61,7 +58,7 @@ export async function abandonedRun(storage: Storage): Promise<Abandoned | undefi
     if (release === undefined) continue
     // It may have ended while its lock was waited for.
     const run = await storage.find<Run>('runs', id)
-    if (run !== undefined) return { ...run, forget: () => forgotten(storage, id, release) }
+    if (run !== undefined) return { ...run, end: () => ended(storage, id, release) }
     release()
   }
   return undefined
@@ -85,8 +82,9 @@ export async function onLetGo(storage: Storage, call: () => void): Promise<void>
   for (const { id } of await storage.all<Run>('runs')) void watch(id)
 }
 
-/** Whoever gets the lock from here on finds nothing under it. */
-async function forgotten(storage: Storage, id: string, release: (() => void) | undefined): Promise<void> {
+/** Whoever gets the lock from here on finds nothing under it; but of a page that is being left it finds the run. */
+async function ended(storage: Storage, id: string, release: (() => void) | undefined): Promise<void> {
+  if (leaving) return
   await storage.remove('runs', id).catch(() => {})
   release?.()
 }

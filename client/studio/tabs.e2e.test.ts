@@ -54,6 +54,19 @@ const listen = (page: Page) =>
     line.onmessage = ({ data }) => ran.push(data)
     Object.assign(globalThis, { line, ran })
   })
+/** Notes after how many steps a page held a run for ended. */
+const listenForEnd = (page: Page) =>
+  page.evaluate(() => {
+    const [{ ran }, remove] = [globalThis as unknown as { ran: number[] }, IDBObjectStore.prototype.delete]
+    const endedAfter: number[] = []
+    IDBObjectStore.prototype.delete = function (key) {
+      if (this.name === 'runs') endedAfter.push(ran.at(-1) ?? 0)
+      return remove.call(this, key)
+    }
+    Object.assign(globalThis, { endedAfter })
+  })
+const endedAfterIn = (page: Page) =>
+  page.evaluate(() => [...(globalThis as unknown as { endedAfter: number[] }).endedAfter])
 const ranIn = (page: Page) => page.evaluate(() => [...(globalThis as unknown as { ran: number[] }).ran])
 
 /** Begins sixteen steps. */
@@ -74,6 +87,7 @@ describe('a tab that is closed in the middle of a run', () => {
 async function leftMidway(prompt: string, gone: Page): Promise<void> {
   const left = await opened()
   await listen(left)
+  await listenForEnd(left)
   await begin(gone, prompt)
   await expect.poll(() => ranIn(left), { timeout: 60_000 }).toEqual([1, 2, 3, 4, 5])
   await gone.close()
@@ -85,6 +99,8 @@ async function leftMidway(prompt: string, gone: Page): Promise<void> {
   const rest = (await ranIn(left)).slice(5)
   expect(rest[0] === 5 ? rest.slice(1) : rest).toEqual(Array.from({ length: 11 }, (_, index) => index + 6))
   await expect.poll(() => runsKept(left)).toBe(0)
+  // Until then it was kept, so that the death of this tab would have lost nothing either.
+  expect((await endedAfterIn(left))[0]).toBe(16)
   await left.close()
 }
 
