@@ -5,7 +5,7 @@
 
 import { denoisedFrom, type Prediction } from '../../shared/prediction.ts'
 import { type NoiseLevel, noiseAngle } from '../../shared/schedule.ts'
-import { input, type ParameterDescription, scope, sizeOf, trace } from '../graph/graph.ts'
+import { type Graph, input, type ParameterDescription, scope, sizeOf, trace } from '../graph/graph.ts'
 import { type DitConfig, dit } from '../networks/dit.ts'
 import { type TextEncoderConfig, textEncoder } from '../networks/text-encoder.ts'
 import { sinusoids } from '../nn/embedding.ts'
@@ -23,7 +23,8 @@ export interface DenoiserSessionOptions {
   readonly config: DitConfig
   readonly text: TextEncoderConfig
   readonly prediction: Prediction
-  readonly parameters: TrainingState
+  /** As they are now; or, where they go on changing, what gives them whenever the network is asked. */
+  readonly parameters: TrainingState | (() => TrainingState)
   /** Prefix of the feeds: that of the batches it will see. */
   readonly name: string
   readonly shape: Draw['shape']
@@ -40,20 +41,26 @@ export interface DenoiserSession extends AsyncDisposable {
 export async function denoiserSession(options: DenoiserSessionOptions): Promise<DenoiserSession> {
   const { backend, config, prediction, name, shape } = options
   const graph = denoiserGraph(options)
+  const { parameters } = options
+  const live = typeof parameters === 'function' ? parameters : undefined
   const fresh = initialize(options.seed)
   const descriptions = new Map(graph.parameters.map(({ attributes }) => [attributes.name, attributes]))
   const stored = (parameter: string) => {
-    const data = options.parameters[parameter] ?? fresh(descriptions.get(parameter) as ParameterDescription)
+    const data = (parameters as TrainingState)[parameter] ?? fresh(descriptions.get(parameter) as ParameterDescription)
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     return { dtype: 'float32', data: { kind: 'inline', bytes } } as const
   }
-  const session = await backend.load({ model: encode(lower(graph, { stored })) })
+  const session = await backend.load({
+    model: encode(lower(graph, live === undefined ? { stored } : { forCpu: true })),
+  })
+  const changing = (): Feeds => (live === undefined ? {} : parameterFeeds(graph, live()))
   const timeShape = [shape[0], shape[2], config.featureWidth]
   return {
     under: (conditions) => async (latents, levels) => {
       const angles = levels.flatMap((level) => new Array<number>(shape[2]).fill(noiseAngle(level)))
       const { output } = await session.run({
         ...conditions,
+        ...changing(),
         [`${name}.latents`]: { dtype: 'float32', shape, data: latents },
         [`${name}.time`]: { dtype: 'float32', shape: timeShape, data: sinusoids(angles, config.featureWidth) },
       })
@@ -68,6 +75,17 @@ export async function denoiserSession(options: DenoiserSessionOptions): Promise<
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   }
 }
+
+/** Parameters that were lowered as inputs, as they are now. */
+export const parameterFeeds = ({ parameters }: Graph, state: TrainingState): Feeds =>
+  Object.fromEntries(
+    parameters.map(({ attributes: { name }, shape }) => {
+      const data = state[name]
+      if (data === undefined)
+        throw new RangeError(`${name}: the state has no such parameter, the network wants [${shape}]`)
+      return [name, { dtype: 'float32', shape, data }] as const
+    }),
+  )
 
 function denoiserGraph({ config, text, name, shape, tokens }: DenoiserSessionOptions) {
   const [batch, , frames] = shape

@@ -64,6 +64,15 @@ export function averaged(state: TrainingState): TrainingState {
   return Object.fromEntries(names.map((name) => [name, (state[`${name}@ema`] ?? state[name]) as Float32Array]))
 }
 
+/** A copy of the parameters of a state as they are, without slots and averages. */
+export function parametersOf(state: TrainingState): TrainingState {
+  return Object.fromEntries(
+    Object.entries(state)
+      .filter(([name]) => !name.includes('@'))
+      .map(([name, data]) => [name, data.slice()]),
+  )
+}
+
 /** Gives the runs that have no checkpoint yet the weights of a released model. */
 export async function restoreRuns(
   id: string,

@@ -52,8 +52,11 @@ describe('whom a distillation learns from', () => {
 
   it('is asked for some lessons where the student is there already', async () => {
     await expect(asked('--teacher', 'zt-nano-teacher', '--student', 'zt-nano')).rejects.toThrow(
-      '--direct: got 0, allowed is a whole number from 1 where',
+      '--direct and --match: got 0, allowed is a whole number from 1 for one of them where',
     )
+    const { revision } = await loadCard('zt-nano')
+    const found = await asked('--teacher', 'zt-nano-teacher', '--student', 'zt-nano', '--match', '1')
+    expect(found.facts.student).toBe(`zt-nano@${revision}`)
   })
 
   it('is no student', async () => {

@@ -110,9 +110,14 @@ export async function releasedStudent(id: string, given: Arguments): Promise<Rel
 /** A released student that becomes the teacher of one of fewer steps. */
 function guidedTeacher({ id, revision, steps: own, parameters, facts }: ReleasedStudent, given: Arguments): Teacher {
   requireOwn('from', given, own, id)
-  const direct = given.number('direct') ?? 0
-  if (direct !== 0)
-    throw new GenerationError('invalid_parameter', `--direct: got ${direct}, allowed is 0 where no --teacher is named`)
+  for (const name of ['direct', 'match'] as const) {
+    const updates = given.number(name) ?? 0
+    if (updates !== 0)
+      throw new GenerationError(
+        'invalid_parameter',
+        `--${name}: got ${updates}, allowed is 0 where no --teacher is named`,
+      )
+  }
   return { steps: rangeOf(given, own), parameters, guided: true, origin: revision, facts }
 }
 
@@ -123,11 +128,10 @@ async function teacherOfStudent(
 ): Promise<Teacher> {
   requireOwn('to', given, own, id)
   // Before its clips are encoded: without a lesson there would be nothing to do with them.
-  const direct = given.number('direct') ?? 0
-  if (direct === 0)
+  if ((given.number('direct') ?? 0) === 0 && (given.number('match') ?? 0) === 0)
     throw new GenerationError(
       'invalid_parameter',
-      '--direct: got 0, allowed is a whole number from 1 where --teacher is to teach --student',
+      '--direct and --match: got 0, allowed is a whole number from 1 for one of them where --teacher is to teach --student',
     )
   const teacher = await unguidedTeacher(given)
   for (const name of ['size', 'prediction', 'passes'] as const)

@@ -1,19 +1,22 @@
 import { describe, expect, it } from 'vitest'
 import { gaussian } from '../../shared/random.ts'
+import { cosine } from '../../shared/schedule.ts'
 import { ownCache } from '../../test/own-cache.ts'
 import { ditOf, ditSizes } from '../networks/dit.ts'
 import { textEncoderSizes } from '../networks/text-encoder.ts'
+import { guidanceFeed } from '../pipeline/generate.ts'
 import { vocabularySize } from '../text/tokenizer.ts'
 import { anyOf } from '../train/choice.ts'
-import { draw, type LatentSet } from '../train/denoising.ts'
+import { draw, type LatentSet, textFeeds } from '../train/denoising.ts'
+import { distance } from '../train/matching.ts'
 import type { TrainingState } from '../train/trainer.ts'
 import { captionTokens } from '../world/captions.ts'
 import { sampleAttributes } from '../world/vocabulary.ts'
 import { nodeBackend } from './backend.ts'
 import { denoiserSession } from './denoiser-session.ts'
 import { foldingErrors } from './folding-error.ts'
-import { openRun } from './runs.ts'
-import { foldedName, lastStudent, parametersOf, type StudentRun, trainStudent } from './train-student.ts'
+import { openRun, parametersOf } from './runs.ts'
+import { foldedName, lastStudent, type StudentRun, trainStudent } from './train-student.ts'
 
 const set: LatentSet = {
   count: 4,
@@ -29,7 +32,7 @@ const toy: Omit<StudentRun, 'teacher' | 'origin' | 'say'> = {
   text: { ...textEncoderSizes.tiny, vocabulary: vocabularySize },
   prediction: 'sample',
   ...{ focus: 0, changes: 0, choice: anyOf(set), set, backend: nodeBackend() },
-  ...{ guided: false, run: 'toy', seed: 1, from: 4, to: 2, folding: 1, updates: 1, direct: 0, batch: 2 },
+  ...{ guided: false, run: 'toy', seed: 1, from: 4, to: 2, folding: 1, updates: 1, direct: 0, matching: 0, batch: 2 },
   ...{ tokens: captionTokens.film, learningRate: 1e-12, guidance: [1, 5], facts: {} },
   signal: new AbortController().signal,
   pointOf: () => () => {},
@@ -106,16 +109,19 @@ async function lack(teacher: TrainingState, student: TrainingState): Promise<num
   return four.reduce((sum, { error }) => sum + error, 0) / four.reduce((sum, { effect }) => sum + effect, 0)
 }
 
+/** A network that was never trained says zero whatever it is told; a teacher's words change what it says. */
+const shaken = (state: TrainingState): TrainingState =>
+  Object.fromEntries(
+    Object.entries(state).map(([name, data], at) => {
+      const noise = gaussian(7, at, 0, data.length)
+      return [name, data.map((value, n) => value + 0.1 * (noise[n] as number))]
+    }),
+  )
+
 describe('a student whom the teacher itself teaches at last', () => {
   it('comes nearer to guided steps of it; where it is a released one, nothing else is done to it', async () => {
     const { parameters: student } = await taught({ teacher: {}, origin: 'none', run: 'fresh' })
-    // A network that was never trained says zero whatever it is told; a teacher's words change what it says.
-    const teacher: TrainingState = Object.fromEntries(
-      Object.entries(student).map(([name, data], at) => {
-        const noise = gaussian(7, at, 0, data.length)
-        return [name, data.map((value, n) => value + 0.1 * (noise[n] as number))]
-      }),
-    )
+    const teacher = shaken(student)
     const given = { teacher, student, origin: 'run 1 of it', run: 'released' }
     expect(await trained({ ...given, direct: 80, learningRate: 0.005 })).toEqual([lesson])
     const direct = await lastStudent('released', 2)
@@ -123,5 +129,46 @@ describe('a student whom the teacher itself teaches at last', () => {
     const [before, after] = [await lack(teacher, student), await lack(teacher, direct.state)]
     expect(before).toBeGreaterThan(0.8)
     expect(after).toBeLessThan(0.8 * before)
+  })
+})
+
+/** How far a student's estimates are from films of one value a channel, from noise and from the middle of its way. */
+async function distanceFrom(film: Float32Array, student: TrainingState): Promise<number> {
+  const shape = [1, 16, 2, 4, 4] as const
+  const config = { ...toy.config, guided: true }
+  await using one = await denoiserSession({ ...toy, name: 'video', parameters: student, shape, config })
+  const said = one.under({
+    ...textFeeds('video', ['a blue bird'], toy.tokens),
+    'video.guidance': guidanceFeed([4], config.featureWidth),
+  })
+  const off = async (t: number, seed: number) => {
+    const estimate = await said(gaussian(seed, 0, 0, 16 * 2 * 4 * 4), [cosine()(t)])
+    return distance(
+      estimate,
+      estimate.map((_, n) => film[Math.floor(n / 32)] as number),
+    )
+  }
+  return ((await off(1, 1)) + (await off(0.5, 2))) / 2
+}
+
+describe('a student that learns from its own clips', () => {
+  it('comes to make the clips of its teacher, and goes on where it was stopped', async () => {
+    const { parameters: student } = await taught({ teacher: {}, origin: 'none', run: 'another' })
+    // A teacher of one film: whatever it is shown, it says what each channel is.
+    const film = gaussian(8, 0, 0, 16)
+    const bias = 'dit.end.out.bias'
+    expect(student[bias]?.length).toBe(16)
+    const latents = Float32Array.from({ length: 4 * 16 * 32 }, (_, n) => film[Math.floor(n / 32) % 16] as number)
+    const given = { set: { ...set, latents }, teacher: { ...student, [bias]: film }, student, origin: 'it', run: 'own' }
+    const said = await trained({ ...given, matching: 16, learningRate: 0.004 })
+    expect(said).toEqual(['the student of 2 steps learns from its own clips'])
+    const half = await lastStudent('own', 2)
+    await trained({ ...given, matching: 32, learningRate: 0.004 })
+    const whole = await lastStudent('own', 2)
+    expect([half.name, half.step, whole.step]).toEqual(['own-2-matched', 16, 32])
+    const off = [student, half.state, whole.state].map((state) => distanceFrom(film, parametersOf(state)))
+    const [before, between, after] = (await Promise.all(off)) as [number, number, number]
+    expect(between).toBeLessThan(0.85 * before)
+    expect(after).toBeLessThan(0.6 * before)
   })
 })

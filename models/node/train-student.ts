@@ -1,20 +1,20 @@
 /**
- * Distils a teacher: guidance folded in first, then half the steps again and again and, where it is asked for, the
- * teacher itself once more, at the few levels that are left. Every stage is a run of its own that begins as the stage
- * before ended, so an interruption loses nothing but the last few updates. Where the teacher has gone on since, or a
+ * Distils a teacher: guidance folded in first, then half the steps again and again and, where they are asked for, the
+ * teacher itself once more, at the few levels that are left, and the student's own clips. Every stage is a run of its
+ * own that begins as the stage before ended, so an interruption loses nothing but the last few updates. Where the teacher has gone on since, or a
  * stage is given more updates, folding catches up with it and goes on; stages after it begin anew.
  */
 
-import { outputFrom, outputLossWeight, type Prediction } from '../../shared/prediction.ts'
+import { outputLossWeight, type Prediction } from '../../shared/prediction.ts'
 import { randomStream } from '../../shared/random.ts'
-import { cosine, type NoiseLevel } from '../../shared/schedule.ts'
+import { cosine } from '../../shared/schedule.ts'
 import type { DitConfig } from '../networks/dit.ts'
 import type { TextEncoderConfig } from '../networks/text-encoder.ts'
-import type { Backend, HostTensor } from '../pipeline/backend.ts'
+import type { Backend } from '../pipeline/backend.ts'
 import { guidanceFeed } from '../pipeline/generate.ts'
 import { caughtUp, remembering } from '../train/catching-up.ts'
 import type { ClipChoice } from '../train/choice.ts'
-import { type Draw, draw, type LatentSet, mixed, textFeeds, timeFeed, weightFeed } from '../train/denoising.ts'
+import { type Draw, draw, estimateFeeds, type LatentSet, mixed, textFeeds, weightFeed } from '../train/denoising.ts'
 import { type Denoise, direct, guidedEstimate, halving, landingTarget, studentTime } from '../train/distill.ts'
 import { initialize } from '../train/initialize.ts'
 import { type CurvePoint, type Feeds, trainingLoop } from '../train/loop.ts'
@@ -23,7 +23,8 @@ import { type TrainingState, trainer } from '../train/trainer.ts'
 import { fnv1a } from '../world/vocabulary.ts'
 import { type DenoiserSession, denoiserSession } from './denoiser-session.ts'
 import { optimizersOf } from './optimizers.ts'
-import { newRun, openRun, type Run } from './runs.ts'
+import { newRun, openRun, parametersOf, type Run } from './runs.ts'
+import { matchStudent } from './train-matching.ts'
 
 export interface StudentRun {
   readonly config: DitConfig
@@ -58,6 +59,8 @@ export interface StudentRun {
   readonly updates: number
   /** Updates in which the teacher itself teaches the last student. */
   readonly direct: number
+  /** Updates in which the last student learns from its own clips. */
+  readonly matching: number
   readonly batch: number
   readonly tokens: number
   /** Of a halving; folding has a multiple of it, see rateOf. */
@@ -80,17 +83,23 @@ export const studentName = (run: string, steps: number): string => `${run}-${ste
 /** Name of the run in which the teacher itself teaches a student of so many steps. */
 export const directName = (run: string, steps: number): string => `${run}-${steps}-direct`
 
+/** Name of the run in which a student of so many steps learns from its own clips. */
+export const matchedName = (run: string, steps: number): string => `${run}-${steps}-matched`
+
 interface Stage {
   /** Of the run. */
   readonly name: string
-  readonly kind: 'folding' | 'halving' | 'direct'
+  readonly kind: 'folding' | 'halving' | 'direct' | 'matching'
   /** Of the student; undefined where guidance is folded in at every level. */
   readonly steps?: number
 }
 
-/** `run-guided`, then `run-128`, `run-64`, … down to `run-N`, then `run-N-direct`. A guided teacher has halvings alone. */
-function stagesOf({ run, from, to, guided, student, direct }: StudentRun): Stage[] {
-  const last: Stage[] = guided || direct === 0 ? [] : [{ name: directName(run, to), kind: 'direct', steps: to }]
+/** `run-guided`, then `run-128`, `run-64`, … down to `run-N`, then `run-N-direct` and `run-N-matched`. A guided teacher has halvings alone. */
+function stagesOf({ run, from, to, guided, student, direct, matching }: StudentRun): Stage[] {
+  const last: Stage[] = [
+    ...(guided || direct === 0 ? [] : [{ name: directName(run, to), kind: 'direct', steps: to } as const]),
+    ...(guided || matching === 0 ? [] : [{ name: matchedName(run, to), kind: 'matching', steps: to } as const]),
+  ]
   if (student !== undefined) return last
   const halvings: Stage[] = []
   for (let steps = from / 2; steps >= to; steps /= 2)
@@ -102,6 +111,7 @@ const deed = {
   folding: () => 'folding guidance in',
   halving: (steps?: number) => `halving to ${steps} steps`,
   direct: (steps?: number) => `its teacher itself teaches the student of ${steps} steps`,
+  matching: (steps?: number) => `the student of ${steps} steps learns from its own clips`,
 } as const
 
 export async function trainStudent(options: StudentRun): Promise<void> {
@@ -118,11 +128,15 @@ export async function trainStudent(options: StudentRun): Promise<void> {
 /** What a stage descends from whose student was taught so often by the one before. */
 const lineageAfter = (lineage: string, updates: number): string => `${lineage} ${updates}`
 
-/** The last student of a run: that of the direct stage, unless another has come before it since. */
+/** The last student of a run: that of the latest stage, unless another has come before it since. */
 export async function lastStudent(run: string, steps: number): Promise<Run> {
-  const [halved, direct] = [await openRun(studentName(run, steps)), await openRun(directName(run, steps))]
-  const descends = direct.facts.lineage === lineageAfter(String(halved.facts.lineage), halved.step)
-  return direct.step > 0 && (halved.step === 0 || descends) ? direct : halved
+  let last = await openRun(studentName(run, steps))
+  for (const name of [directName(run, steps), matchedName(run, steps)]) {
+    const next = await openRun(name)
+    const descends = next.facts.lineage === lineageAfter(String(last.facts.lineage), last.step)
+    if (next.step > 0 && (last.step === 0 || descends)) last = next
+  }
+  return last
 }
 
 /** Folding always goes on. Other stages do so under the teacher they began with; what another taught is of no use. */
@@ -134,9 +148,9 @@ async function stageRun({ facts, say }: StudentRun, { name, kind }: Stage): Prom
 }
 
 /** The longer its steps, the further a student is from its teacher; Salimans & Ho (2202.00512) double the last stages too. */
-function updatesOf({ folding, updates, direct }: StudentRun, { kind, steps = 0 }: Stage): number {
+function updatesOf({ folding, updates, direct, matching }: StudentRun, { kind, steps = 0 }: Stage): number {
   if (kind === 'halving') return steps <= 16 ? 2 * updates : updates
-  return kind === 'folding' ? folding : direct
+  return { folding, direct, matching }[kind]
 }
 
 /**
@@ -147,7 +161,7 @@ function updatesOf({ folding, updates, direct }: StudentRun, { kind, steps = 0 }
 const pace = { folding: 4, halving: 1, direct: 4 } as const
 
 /** The student's parameters, and after how many updates, of this call and those before. */
-interface Ended {
+export interface Ended {
   readonly parameters: TrainingState
   readonly updates: number
 }
@@ -157,6 +171,7 @@ async function runStage(options: StudentRun, stage: Stage, before: TrainingState
   const { batch, set, config, text, seed } = options
   const updates = updatesOf(options, stage)
   const run = await stageRun(options, stage)
+  if (stage.kind === 'matching') return matchStudent({ ...options, updates }, run, before)
   // Only what folds guidance in has its teacher's own parameters.
   const kept = (state: TrainingState) => (stage.kind === 'folding' ? remembering(state, options.teacher) : state)
   const student: DitConfig = { ...config, guided: true }
@@ -191,14 +206,6 @@ async function runStage(options: StudentRun, stage: Stage, before: TrainingState
   })
   // The rate has fallen to zero, so the last parameters need no average.
   return { parameters: parametersOf(learner.state()), updates: Math.max(run.step, next) }
-}
-
-export function parametersOf(state: TrainingState): TrainingState {
-  return Object.fromEntries(
-    Object.entries(state)
-      .filter(([name]) => !name.includes('@'))
-      .map(([name, data]) => [name, data.slice()]),
-  )
 }
 
 async function feedsOf(
@@ -241,21 +248,10 @@ async function feedsOf(
       ? await teacher(latents, levels)
       : await landingTarget(teacher, schedule, drawn.shape, latents, times, steps, kind === 'direct' ? direct : halving)
   const { prediction } = options
-  const target = mixed(drawn.shape, latents, estimate, (clip) => {
-    const said = outputFrom(prediction, levels[clip] as NoiseLevel)
-    return [said.latents, said.estimate]
-  })
-  const tensor = (data: Float32Array): HostTensor => ({ dtype: 'float32', shape: drawn.shape, data })
   return {
     ...drawn.text,
     'video.guidance': guidance,
-    'video.latents': tensor(latents),
-    'video.target': tensor(target),
-    ...timeFeed(
-      drawn,
-      levels.map((level) => new Array<NoiseLevel>(set.frames).fill(level)),
-      config.featureWidth,
-    ),
+    ...estimateFeeds(drawn, { prediction, featureWidth: config.featureWidth }, latents, levels, estimate),
     ...weightFeed(drawn, levels, (level) => outputLossWeight(prediction, 'clamped', level), options.focus),
   }
 }

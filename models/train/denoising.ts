@@ -6,7 +6,7 @@
  * which teaches animating an image and extending a clip. Knows no network and no file.
  */
 
-import { type LossWeighting, outputLossWeight, type Prediction, targetOf } from '../../shared/prediction.ts'
+import { type LossWeighting, outputFrom, outputLossWeight, type Prediction, targetOf } from '../../shared/prediction.ts'
 import { gaussian, type RandomStream, randomStream } from '../../shared/random.ts'
 import { cleanLevel, type NoiseLevel, noiseAngle, type Schedule } from '../../shared/schedule.ts'
 import { sinusoids } from '../nn/embedding.ts'
@@ -187,7 +187,7 @@ export function timeFeed(
  * where it could still be anywhere, such a weight would bend the mean of what may be, so it fades with alpha.
  */
 export function weightFeed(
-  { name, shape, given, coverage }: Draw,
+  { name, shape, given, coverage }: Pick<Draw, 'name' | 'shape' | 'given' | 'coverage'>,
   levels: readonly NoiseLevel[],
   weightOf: (level: NoiseLevel) => number,
   focus: number,
@@ -236,3 +236,26 @@ export function denoisingFeeds(drawn: Draw, options: DenoisingOptions): Record<s
     ...drawn.text,
   }
 }
+
+/** The feeds of one step towards given clean estimates, but for words and weights; each clip at one level. */
+export function estimateFeeds(
+  { name, shape }: Pick<Draw, 'name' | 'shape'>,
+  { prediction, featureWidth }: Pick<DenoisingOptions, 'prediction' | 'featureWidth'>,
+  latents: Float32Array,
+  levels: readonly NoiseLevel[],
+  estimate: Float32Array,
+): Record<string, HostTensor> {
+  const target = mixed(shape, latents, estimate, (clip) => {
+    const said = outputFrom(prediction, levels[clip] as NoiseLevel)
+    return [said.latents, said.estimate]
+  })
+  return {
+    [`${name}.latents`]: { dtype: 'float32', shape, data: latents },
+    [`${name}.target`]: { dtype: 'float32', shape, data: target },
+    ...timeFeed({ name, shape }, atOneLevel(shape, levels), featureWidth),
+  }
+}
+
+/** The levels of all frames where those of a clip share one. */
+export const atOneLevel = ([, , frames]: Draw['shape'], levels: readonly NoiseLevel[]): NoiseLevel[][] =>
+  levels.map((level) => new Array<NoiseLevel>(frames).fill(level))

@@ -19,7 +19,7 @@ import { denoiserSession } from '../denoiser-session.ts'
 import { type FoldingError, foldingErrors } from '../folding-error.ts'
 import { latentSet, unseenSet } from '../latents.ts'
 import { releaseCard, releaseParts } from '../release.ts'
-import { averaged, openRun } from '../runs.ts'
+import { averaged, openRun, parametersOf } from '../runs.ts'
 import {
   factsOf,
   rangeOf,
@@ -29,7 +29,7 @@ import {
   teacherOf,
   unguidedTeacher,
 } from '../teachers.ts'
-import { foldedName, lastStudent, parametersOf, trainStudent } from '../train-student.ts'
+import { foldedName, lastStudent, matchedName, trainStudent } from '../train-student.ts'
 import { changesOf, emphasisOf, oftenHelp, reporter } from './train.ts'
 
 export const distillCommand: Command = {
@@ -54,11 +54,16 @@ export const distillCommand: Command = {
       value: 'N',
       help: 'updates at last in which the teacher itself teaches the last student (0)',
     },
+    match: {
+      kind: 'number',
+      value: 'N',
+      help: 'updates after that in which the last student learns from its own clips, beside films (0)',
+    },
     batch: { kind: 'number', value: 'N', help: 'clips in an update (24)' },
     rate: {
       kind: 'number',
       value: 'R',
-      help: 'learning rate of halvings, falling to zero in each (0.00015); other stages have four times as much',
+      help: 'learning rate of halvings and of --match, falling to zero in each (0.00015); other stages have four times as much',
     },
     changes: { kind: 'number', value: 'C', help: 'how much errors of motion count beside errors (2)' },
     often: { kind: 'text', value: 'LIST', help: oftenHelp },
@@ -86,6 +91,7 @@ async function distill(given: Arguments, surroundings: Surroundings): Promise<vo
     folding: countOf(given, 'folding', 2400),
     updates: countOf(given, 'updates', 200),
     direct: countOf(given, 'direct', 0, 0),
+    matching: countOf(given, 'match', 0, 0),
     batch: countOf(given, 'batch', 24),
   }
   const { steps, parameters, guided, student, origin, facts } = await teacherOf(given)
@@ -206,7 +212,8 @@ function countOf(given: Arguments, name: string, usual: number, least = 1): numb
 
 async function release(given: Arguments, { say, emit }: Surroundings): Promise<void> {
   const { from, to } = rangeOf(given)
-  const run = await lastStudent(given.text('run') ?? 'student', to)
+  const prefix = given.text('run') ?? 'student'
+  const run = await lastStudent(prefix, to)
   const {
     size,
     clips,
@@ -238,7 +245,7 @@ async function release(given: Arguments, { say, emit }: Surroundings): Promise<v
         clips,
         from,
         to,
-        objective: 'progressive distillation',
+        objective: `progressive distillation${run.name === matchedName(prefix, to) ? ', distribution matching' : ''}`,
       },
       figures: { loss: run.curve.at(-1)?.scalars.loss ?? 0 },
     },
