@@ -5,8 +5,10 @@
 
 import { createHash } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { at } from '../graph/ops.ts'
 import { type Films, renderFilms } from '../train/batches.ts'
 import type { FilmRequest } from './batch-worker.ts'
 import { cacheFolder, writeAtomically } from './checkpoints.ts'
@@ -15,14 +17,33 @@ export interface FilmQueue extends AsyncDisposable {
   readonly next: () => Promise<Films>
 }
 
-/** Asks for `requestOf(0)`, `requestOf(1)`, … in order, `ahead` of them at a time. */
-export function filmQueue(requestOf: (step: number) => FilmRequest, ahead = 4): FilmQueue {
+/** Asks for `requestOf(0)`, `requestOf(1)`, … and gives them in order; every worker is asked four ahead. */
+export function filmQueue(requestOf: (step: number) => FilmRequest): FilmQueue {
+  // Rendering a film takes longer than encoding it, so that one worker alone would starve its encoder.
+  const workers = Array.from({ length: Math.min(4, availableParallelism()) }, renderer)
+  let [asked, given] = [0, 0]
+  const ask = () => {
+    at(workers, asked % workers.length).ask(requestOf(asked))
+    asked++
+  }
+  for (let n = 0; n < 4 * workers.length; n++) ask()
+  return {
+    next: () => {
+      ask()
+      return at(workers, given++ % workers.length).next()
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(workers.map((worker) => worker[Symbol.asyncDispose]()))
+    },
+  }
+}
+
+/** One worker, which answers in the order in which it is asked. */
+function renderer(): FilmQueue & { readonly ask: (request: FilmRequest) => void } {
   const worker = new Worker(new URL('./batch-worker.ts', import.meta.url))
   const ready: Films[] = []
   const waiting: { resolve: (films: Films) => void; reject: (error: Error) => void }[] = []
-  let asked = 0
   let failure: Error | undefined
-  const ask = () => worker.postMessage(requestOf(asked++))
   worker.on('message', (films: Films) => {
     const taker = waiting.shift()
     if (taker === undefined) ready.push(films)
@@ -32,11 +53,10 @@ export function filmQueue(requestOf: (step: number) => FilmRequest, ahead = 4): 
     failure = error
     for (const taker of waiting.splice(0)) taker.reject(error)
   })
-  for (let n = 0; n < ahead; n++) ask()
   return {
+    ask: (request) => worker.postMessage(request),
     next: () => {
       if (failure !== undefined) return Promise.reject(failure)
-      ask()
       const films = ready.shift()
       if (films !== undefined) return Promise.resolve(films)
       return new Promise((resolve, reject) => {
@@ -70,14 +90,10 @@ export async function filmSet({ first, count, frames, side, signal, progress }: 
   if (known?.length === count * size) return { ...sample, count, bytes: known }
   const bytes = new Uint8Array(count * size)
   const batches = Math.ceil(count / atOnce)
-  const requests =
-    (worker: number) =>
-    (n: number): FilmRequest => [first + (2 * n + worker) * atOnce, atOnce, frames, side, 4]
-  await using even = filmQueue(requests(0))
-  await using odd = filmQueue(requests(1))
+  await using queue = filmQueue((n) => [first + n * atOnce, atOnce, frames, side, 4])
   for (let batch = 0; batch < batches; batch++) {
     signal.throwIfAborted()
-    const films = await (batch % 2 === 0 ? even : odd).next()
+    const films = await queue.next()
     bytes.set(
       films.bytes.subarray(0, (Math.min(count, (batch + 1) * atOnce) - batch * atOnce) * size),
       batch * atOnce * size,

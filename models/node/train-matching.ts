@@ -28,7 +28,7 @@ import { denoiserObjective } from '../train/objectives.ts'
 import { type Trainer, type TrainingState, trainer } from '../train/trainer.ts'
 import { caption } from '../world/captions.ts'
 import {
-  criticPair,
+  criticBatch,
   criticSession,
   criticSide,
   criticTrainer,
@@ -145,7 +145,7 @@ interface Rounds {
   readonly learn: () => Promise<void>
   /** The same, and what the student is to learn from them. */
   readonly feeds: () => Promise<Feeds>
-  /** Losses of companion and critic, and for how sure a film the critic takes the student's clips. */
+  /** Losses of companion and critic, and for how sure a film the latter takes films, the same misworded, and the student's clips. */
   readonly readings: () => Readonly<Record<string, number>>
 }
 
@@ -175,10 +175,11 @@ function rounds(options: StudentRun, judges: Judges, begun: number): Rounds {
     }
     const stepOf = (faster: number) => ({ learningRate: faster * options.learningRate, emaDecay: 0, step: learned })
     const companion = await judges.companion.step(lesson, stepOf(pace.companion))
-    const pair = criticPair(options, look(estimate, closeLooks), words.texts(), learned)
-    const critic = await judges.critic.step(pair, stepOf(pace.critic))
+    const lessons = criticBatch(options, look(estimate, closeLooks), words.texts(), learned)
+    const critic = await judges.critic.step(lessons, stepOf(pace.critic))
     learned++
-    readings = { ...readings, companion: companion.scalars.loss ?? 0, critic: critic.scalars.loss ?? 0 }
+    const { loss = 0, film = 0, misworded = 0 } = critic.scalars
+    readings = { ...readings, companion: companion.scalars.loss ?? 0, critic: loss, film, misworded }
     return { told, latents, levels, estimate }
   }
   return {
