@@ -55,6 +55,20 @@ describe('a critic', () => {
     expect(rights.at(-1)).toBeGreaterThan(0.5)
   })
 
+  it('gains nothing by saying the same of all', async () => {
+    const { state } = await trained({}, 0)
+    for (const logit of [-0.9, 0, 0.9]) {
+      state['dit.end.out.bias']?.fill(logit / 16)
+      await using learner = await criticTrainer(run, state)
+      const lessons = criticBatch(run, made(0), texts, 0)
+      const { scalars } = await learner.step(lessons, { learningRate: 0, emaDecay: 0, step: 0 })
+      expect([scalars.film, scalars.made, scalars.misworded].map((said) => said?.toFixed(5))).toEqual(
+        new Array(3).fill(logit.toFixed(5)),
+      )
+      expect(scalars.loss).toBeCloseTo(1, 5)
+    }
+  })
+
   it('tells films from the same under wrong words', async () => {
     const { heeds } = await trained({}, 40)
     expect(heeds[0]).toBe(0)

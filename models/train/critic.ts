@@ -27,8 +27,11 @@ export interface CriticOptions {
 
 type Shape = readonly [batch: number, channels: number, frames: number, height: number, width: number]
 
-/** What its batches are of, as many of each, and which of them it looks for. */
-export const criticKinds = { film: 1, made: -1, misworded: -1 } as const
+/**
+ * What its batches are of, as many of each: positive is what it looks for. Either side weighs as much as the other; where
+ * one did not, to say the same of all would cost little, and it did.
+ */
+export const criticKinds = { film: 2, made: -1, misworded: -1 } as const
 
 type Kind = keyof typeof criticKinds
 
@@ -40,7 +43,7 @@ export const criticBeginning = (teacher: TrainingState): TrainingState =>
   Object.fromEntries(Object.entries(teacher).filter(([name]) => !name.startsWith('dit.end.')))
 
 /**
- * The mean of what is short of a margin of one, of `shape` clips of each kind, one kind behind the other. The other
+ * What is short of a margin of one, in the weighted mean, of `shape` clips of each kind, one kind behind the other. The other
  * scalars are the mean logits of each.
  */
 export function criticObjective({ shape, ...options }: CriticOptions): Record<'loss' | Kind, Value> {
@@ -48,13 +51,20 @@ export function criticObjective({ shape, ...options }: CriticOptions): Record<'l
   const names = Object.keys(criticKinds) as Kind[]
   const { logits } = critic({ ...options, shape: [names.length * batch, ...rest] })
   const parts = op.split(logits, names.length, 0)
-  const short = names.map((name, n) => op.relu(op.subtract(1, op.multiply(op.at(parts, n), criticKinds[name]))))
+  const short = names
+    .map((name, n) => shortOf(op.at(parts, n), criticKinds[name]))
+    .reduce((sum, each) => op.add(sum, each))
   const said = names.map((name, n) => [name, op.reshape(op.mean(op.at(parts, n)), [])])
+  const weights = Object.values(criticKinds).reduce((sum, weight) => sum + Math.abs(weight), 0)
   return {
-    loss: op.reshape(op.mean(op.concatenate(short, 0)), []),
+    loss: op.reshape(op.divide(short, weights), []),
     ...(Object.fromEntries(said) as Record<Kind, Value>),
   }
 }
+
+/** By how much logits are short of a margin of one on their side, times their weight. */
+const shortOf = (logits: Value, weight: number): Value =>
+  op.multiply(op.mean(op.relu(op.subtract(1, op.multiply(logits, Math.sign(weight))))), Math.abs(weight))
 
 /** `push` [B, C, F, H, W]: where each clip is taken for a film sooner; and `taken`, the mean logit: 1 for sure films. */
 export function criticPush(options: CriticOptions): Record<string, Value> {
