@@ -2,7 +2,6 @@
  * A critic at work (train/critic.ts): its trainer, its batches and, for a student, its push. Knows no student.
  */
 
-import { randomStream } from '../../shared/random.ts'
 import type { NoiseLevel } from '../../shared/schedule.ts'
 import { trace } from '../graph/graph.ts'
 import * as op from '../graph/ops.ts'
@@ -12,12 +11,11 @@ import { encode } from '../onnx/encode.ts'
 import { fuseForTraining, lower } from '../onnx/lower.ts'
 import type { Backend, HostTensor } from '../pipeline/backend.ts'
 import type { ClipChoice } from '../train/choice.ts'
-import { type CriticOptions, criticKinds, criticName, criticObjective, criticPush } from '../train/critic.ts'
+import { type CriticOptions, criticName, criticObjective, criticPush } from '../train/critic.ts'
 import { atOneLevel, type Draw, draw, type LatentSet, textFeeds, timeFeed } from '../train/denoising.ts'
 import { initialize } from '../train/initialize.ts'
 import type { Feeds } from '../train/loop.ts'
 import { noised } from '../train/matching.ts'
-import { miscaption } from '../train/miscaption.ts'
 import { type Trainer, type TrainingState, trainer } from '../train/trainer.ts'
 import { parameterFeeds } from './denoiser-session.ts'
 import { optimizersOf } from './optimizers.ts'
@@ -42,9 +40,10 @@ export interface Seen {
   readonly levels: readonly NoiseLevel[]
 }
 
+/** Its batches are half films, half clips of the student. */
 export function criticTrainer(options: CriticRun, state: TrainingState): Promise<Trainer> {
   const { backend, seed } = options
-  const objective = () => criticObjective(criticOptions(options))
+  const objective = () => criticObjective(criticOptions(options, 2))
   return trainer({ backend, objective, optimizerOf: optimizersOf('muon'), clip: 1, state, initial: initialize(seed) })
 }
 
@@ -57,7 +56,10 @@ export const shapeOf = ({ set, batch }: Pick<CriticRun, 'set' | 'batch'>): Draw[
   set.width,
 ]
 
-const criticOptions = (options: CriticRun): CriticOptions => ({ ...options, shape: shapeOf(options) })
+function criticOptions(options: CriticRun, times: number): CriticOptions {
+  const [batch, ...rest] = shapeOf(options)
+  return { config: options.config, text: options.text, tokens: options.tokens, shape: [times * batch, ...rest] }
+}
 
 /** Where its clips would be taken for films sooner. */
 export interface Pushing extends AsyncDisposable {
@@ -65,7 +67,7 @@ export interface Pushing extends AsyncDisposable {
 }
 
 export async function criticSession(options: CriticRun, state: () => TrainingState): Promise<Pushing> {
-  const graph = trace(() => criticPush(criticOptions(options)))
+  const graph = trace(() => criticPush(criticOptions(options, 1)))
   const session = await options.backend.load({ model: encode(lower(graph, { fuse: fuseForTraining, forCpu: true })) })
   return {
     at: async (feeds) => {
@@ -77,24 +79,25 @@ export async function criticSession(options: CriticRun, state: () => TrainingSta
   }
 }
 
-/** Films, the student's clips, and the same films under wrong words, at the same levels. */
-export function criticBatch(options: CriticRun, seen: Seen, texts: readonly string[], step: number): Feeds {
-  const { set, batch, tokens, choice } = options
-  const seed = (options.seed ^ 0x5ca1e) >>> 0
+/** Films and the student's clips, as many of each, at the same levels. */
+export function criticPair(options: CriticRun, seen: Seen, texts: readonly string[], step: number): Feeds {
+  const { set, batch, tokens, seed, choice } = options
   const films = draw({
-    ...{ set, name: criticName, batch, frames: set.frames, tokens, seed, step },
+    ...{ set, name: criticName, batch, frames: set.frames, tokens, seed: (seed ^ 0x5ca1e) >>> 0, step },
     ...{ dropout: 0, given: 0, choice },
   })
-  const random = randomStream(seed, 0x80000 + step)
-  const wrong = films.chosen.map((index) => miscaption(set.attributes(index), random))
-  const { levels } = seen
-  const film: Seen = { levels, latents: noised(films.shape, films.clean, levels, films.noise) }
-  const kinds = {
-    film: criticSide(options, film, films.text),
-    made: criticSide(options, seen, textFeeds(criticName, texts, tokens)),
-    misworded: criticSide(options, film, textFeeds(criticName, wrong, tokens)),
-  } as const satisfies Record<keyof typeof criticKinds, Feeds>
-  return stacked((Object.keys(criticKinds) as (keyof typeof criticKinds)[]).map((kind) => kinds[kind]))
+  const labelled = (latents: Float32Array, words: Feeds, label: 1 | -1): Feeds => ({
+    ...criticSide(options, { latents, levels: seen.levels }, words),
+    [`${criticName}.label`]: {
+      dtype: 'float32',
+      shape: [batch, 1, 1, 1, 1],
+      data: new Float32Array(batch).fill(label),
+    },
+  })
+  return stacked(
+    labelled(noised(films.shape, films.clean, seen.levels, films.noise), films.text, 1),
+    labelled(seen.latents, textFeeds(criticName, texts, tokens), -1),
+  )
 }
 
 export function criticSide(options: CriticRun, { latents, levels }: Seen, words: Feeds): Feeds {
@@ -106,17 +109,16 @@ export function criticSide(options: CriticRun, { latents, levels }: Seen, words:
   }
 }
 
-/** Each tensor of all, one behind the other along the batch. */
-function stacked(all: readonly Feeds[]): Feeds {
+/** Each tensor of both, one behind the other along the batch. */
+function stacked(first: Feeds, second: Feeds): Feeds {
   return Object.fromEntries(
-    Object.entries(op.at(all, 0)).map(([name, first]): [string, HostTensor] => {
-      const tensors = all.map((each) => each[name] as HostTensor)
-      const length = all.length * first.data.length
-      const data = first.dtype === 'int32' ? new Int32Array(length) : new Float32Array(length)
-      tensors.forEach((each, n) => {
-        data.set(each.data, n * first.data.length)
-      })
-      return [name, { dtype: first.dtype, shape: [all.length * op.at(first.shape, 0), ...first.shape.slice(1)], data }]
+    Object.entries(first).map(([name, a]): [string, HostTensor] => {
+      const b = second[name] as HostTensor
+      const length = a.data.length + b.data.length
+      const data = a.dtype === 'int32' ? new Int32Array(length) : new Float32Array(length)
+      data.set(a.data)
+      data.set(b.data, a.data.length)
+      return [name, { dtype: a.dtype, shape: [op.at(a.shape, 0) + op.at(b.shape, 0), ...a.shape.slice(1)], data }]
     }),
   )
 }

@@ -11,7 +11,6 @@ const numbers = (count: number) => Float32Array.from({ length: count }, (_, n) =
 const drawn: Draw = {
   name: 'video',
   shape: [3, 2, 2, 2, 2],
-  chosen: [0, 1, 2],
   clean: numbers(48),
   noise: numbers(49).subarray(1),
   coverage: new Float32Array(24),

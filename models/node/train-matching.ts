@@ -28,7 +28,7 @@ import { denoiserObjective } from '../train/objectives.ts'
 import { type Trainer, type TrainingState, trainer } from '../train/trainer.ts'
 import { caption } from '../world/captions.ts'
 import {
-  criticBatch,
+  criticPair,
   criticSession,
   criticSide,
   criticTrainer,
@@ -75,8 +75,9 @@ export async function matchStudent(options: MatchingRun, run: Run, before: Train
   await using pushing = await criticSession(options, critic.state)
   const judges = { companion, critic, making, knowing, teaching, pushing }
   const round = rounds(options, judges, run.step)
-  for (let alone = begun ? options.to : Math.min(acquaintance, updates); alone > 0 && !signal.aborted; alone--)
-    await round.learn()
+  const alone = begun ? options.to : Math.min(acquaintance, updates)
+  options.say(`a companion and a critic get to know it first, ${alone} rounds`)
+  for (let n = 0; n < alone && !signal.aborted; n++) await round.learn()
   const next = await trainingLoop({
     learner: { ...student, step: async (...given) => watched(await student.step(...given), round.readings()) },
     begin: run.step,
@@ -84,6 +85,7 @@ export async function matchStudent(options: MatchingRun, run: Run, before: Train
     rates: { peak: options.learningRate, warmup: 20, steps: updates, decay: 0.6 },
     emaDecay: 0.98,
     feedsOf: round.feeds,
+    inTurn: true,
     save: (step) =>
       run.save(
         step,
@@ -145,7 +147,7 @@ interface Rounds {
   readonly learn: () => Promise<void>
   /** The same, and what the student is to learn from them. */
   readonly feeds: () => Promise<Feeds>
-  /** Losses of companion and critic, and for how sure a film the latter takes films, the same misworded, and the student's clips. */
+  /** Losses of companion and critic, and for how sure a film the critic takes the student's clips. */
   readonly readings: () => Readonly<Record<string, number>>
 }
 
@@ -175,11 +177,10 @@ function rounds(options: StudentRun, judges: Judges, begun: number): Rounds {
     }
     const stepOf = (faster: number) => ({ learningRate: faster * options.learningRate, emaDecay: 0, step: learned })
     const companion = await judges.companion.step(lesson, stepOf(pace.companion))
-    const lessons = criticBatch(options, look(estimate, closeLooks), words.texts(), learned)
-    const critic = await judges.critic.step(lessons, stepOf(pace.critic))
+    const pair = criticPair(options, look(estimate, closeLooks), words.texts(), learned)
+    const critic = await judges.critic.step(pair, stepOf(pace.critic))
     learned++
-    const { loss = 0, film = 0, misworded = 0 } = critic.scalars
-    readings = { ...readings, companion: companion.scalars.loss ?? 0, critic: loss, film, misworded }
+    readings = { ...readings, companion: companion.scalars.loss ?? 0, critic: critic.scalars.loss ?? 0 }
     return { told, latents, levels, estimate }
   }
   return {

@@ -1,11 +1,10 @@
 /**
- * A critic: is a clip a film of what its words say, or did a student make it of nothing?
+ * A critic: is a clip a film, or did a student make it of nothing?
  *
  * The first layers of the teacher read noisy clips, cell by cell, beside their words: what they look for to denoise is
- * what tells a true shape from a broken one, so they have little to learn (Sauer et al. 2024, 2403.12015). Films under
- * wrong words are not what it looks for either: where it need not read, it does not (Reed et al. 2016, 1605.05396). Hinge
- * loss (Lim & Ye 2017, 1705.02894). What would fool it more, by clip, is a gradient that a student can follow: it sees
- * films, so it can lead further than a teacher. Knows no student and no session.
+ * what tells a true shape from a broken one, so they have little to learn (Sauer et al. 2024, 2403.12015). Hinge loss
+ * (Lim & Ye 2017, 1705.02894). What would fool it more, by clip, is a gradient that a student can follow: it sees films,
+ * so it can lead further than a teacher. Knows no student and no session.
  *
  *   B clips · C latent channels · F latent frames · H, W latent sides · L tokens
  */
@@ -21,19 +20,9 @@ export interface CriticOptions {
   /** The teacher's. */
   readonly config: DitConfig
   readonly text: TextEncoderConfig
-  readonly shape: Shape
+  readonly shape: readonly [batch: number, channels: number, frames: number, height: number, width: number]
   readonly tokens: number
 }
-
-type Shape = readonly [batch: number, channels: number, frames: number, height: number, width: number]
-
-/**
- * What its batches are of, as many of each: positive is what it looks for. Either side weighs as much as the other; where
- * one did not, to say the same of all would cost little, and it did.
- */
-export const criticKinds = { film: 2, made: -1, misworded: -1 } as const
-
-type Kind = keyof typeof criticKinds
 
 /** Prefix of its inputs: latents [B, C, F, H, W], time [B, F, features], ids and mask [B, L]. */
 export const criticName = 'critic'
@@ -43,28 +32,16 @@ export const criticBeginning = (teacher: TrainingState): TrainingState =>
   Object.fromEntries(Object.entries(teacher).filter(([name]) => !name.startsWith('dit.end.')))
 
 /**
- * What is short of a margin of one, in the weighted mean, of `shape` clips of each kind, one kind behind the other. The other
- * scalars are the mean logits of each.
+ * The mean of what is short of a margin of one. A further input, `critic.label` [B, 1, 1, 1, 1], is 1 for films and −1
+ * for others; `right` is by how much they are told apart, 0 where they are not.
  */
-export function criticObjective({ shape, ...options }: CriticOptions): Record<'loss' | Kind, Value> {
-  const [batch, ...rest] = shape
-  const names = Object.keys(criticKinds) as Kind[]
-  const { logits } = critic({ ...options, shape: [names.length * batch, ...rest] })
-  const parts = op.split(logits, names.length, 0)
-  const short = names
-    .map((name, n) => shortOf(op.at(parts, n), criticKinds[name]))
-    .reduce((sum, each) => op.add(sum, each))
-  const said = names.map((name, n) => [name, op.reshape(op.mean(op.at(parts, n)), [])])
-  const weights = Object.values(criticKinds).reduce((sum, weight) => sum + Math.abs(weight), 0)
-  return {
-    loss: op.reshape(op.divide(short, weights), []),
-    ...(Object.fromEntries(said) as Record<Kind, Value>),
-  }
+export function criticObjective(options: CriticOptions): Record<string, Value> {
+  const { logits } = critic(options)
+  const label = input(`${criticName}.label`, [options.shape[0], 1, 1, 1, 1])
+  const right = op.multiply(logits, label)
+  const short = op.relu(op.add(op.negate(right), 1))
+  return { loss: op.reshape(op.mean(short), []), right: op.reshape(op.mean(right), []) }
 }
-
-/** By how much logits are short of a margin of one on their side, times their weight. */
-const shortOf = (logits: Value, weight: number): Value =>
-  op.multiply(op.mean(op.relu(op.subtract(1, op.multiply(logits, Math.sign(weight))))), Math.abs(weight))
 
 /** `push` [B, C, F, H, W]: where each clip is taken for a film sooner; and `taken`, the mean logit: 1 for sure films. */
 export function criticPush(options: CriticOptions): Record<string, Value> {

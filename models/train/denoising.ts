@@ -52,8 +52,6 @@ export interface DrawOptions {
 export interface Draw {
   readonly name: string
   readonly shape: readonly [batch: number, channels: number, frames: number, height: number, width: number]
-  /** Which of the set, per clip. */
-  readonly chosen: readonly number[]
   readonly clean: Float32Array
   readonly noise: Float32Array
   /** 0…1: [batch, frames, height, width]. */
@@ -76,7 +74,6 @@ export function draw(options: DrawOptions): Draw {
   return {
     name,
     shape,
-    chosen,
     clean: gathered(set, chosen, frames),
     coverage: covered(set, chosen, frames),
     noise: gaussian(seed, 0x20000000 + step, 0, size),

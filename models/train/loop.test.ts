@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { type LoopOptions, trainingLoop } from './loop.ts'
 import type { Trainer } from './trainer.ts'
 
@@ -45,6 +45,50 @@ describe('the training loop', () => {
     const { running, batches, saves } = loop({ begin: 10 })
     expect(await running).toBe(10)
     expect([batches, saves]).toEqual([[], []])
+  })
+
+  it.each([
+    ['makes the next batch while a step runs', false, ['batch 0', 'step', 'batch 1', 'learned', 'step', 'learned']],
+    [
+      'makes it of what has been learned, where it is told to',
+      true,
+      ['batch 0', 'step', 'learned', 'batch 1', 'step', 'learned'],
+    ],
+  ])('%s', async (_, inTurn, order) => {
+    const events: string[] = []
+    const learner: Trainer = {
+      step: async () => {
+        events.push('step')
+        await Promise.resolve()
+        events.push('learned')
+        return { scalars: { loss: 1 }, applied: true }
+      },
+      state: () => ({}),
+      parameters: [],
+      [Symbol.asyncDispose]: async () => {},
+    }
+    const feedsOf = (step: number) => {
+      events.push(`batch ${step}`)
+      return {}
+    }
+    await loop({ learner, feedsOf, inTurn, end: 2 }).running
+    expect(events).toEqual(order)
+  })
+
+  it.each([false, true])('counts the time of a batch to its step (in turn: %s)', async (inTurn) => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const times: number[] = []
+      const feedsOf = () => {
+        vi.advanceTimersByTime(30)
+        return {}
+      }
+      await loop({ feedsOf, inTurn, point: ({ ms }) => times.push(ms) }).running
+      // A batch ahead of its step is made in the time of the step before: the last step has none.
+      expect(times).toEqual([inTurn ? 30 : 36, inTurn ? 30 : 24])
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('saves when stopped, and leaves no batch at work behind it', async () => {

@@ -1,8 +1,8 @@
 /**
  * The training loop: rates, prefetching, reports, checkpoints, a clean stop.
  *
- * Knows neither the objective nor where checkpoints go. The next batch is made while a step runs. A step whose loss is
- * not finite is dropped by the trainer; twenty in a row end the run.
+ * Knows neither the objective nor where checkpoints go. The next batch is made while a step runs, unless it is to be made
+ * of what the step has learned. A step whose loss is not finite is dropped by the trainer; twenty in a row end the run.
  */
 
 import type { HostTensor } from '../pipeline/backend.ts'
@@ -15,7 +15,7 @@ export type Feeds = Readonly<Record<string, HostTensor>>
 export interface CurvePoint {
   readonly step: number
   readonly scalars: Readonly<Record<string, number>>
-  /** Milliseconds of a step. */
+  /** Milliseconds from step to step, its batch among them. */
   readonly ms: number
 }
 
@@ -26,6 +26,8 @@ export interface LoopOptions {
   readonly rates: RateOptions
   readonly emaDecay: number
   readonly feedsOf: (step: number) => Feeds | Promise<Feeds>
+  /** Batches wait for the step before: they need what it has learned, or the cores that it is at work on. */
+  readonly inTurn?: boolean
   readonly save: (step: number) => Promise<void>
   readonly saveEvery: number
   /** Steps to a point of the curve. */
@@ -41,22 +43,24 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
   const { learner, begin, end, rates, feedsOf, save, signal } = options
   if (begin >= end) return end
   const average = averaging(options)
-  let next = feedsOf(begin)
+  let start = performance.now()
+  let next: Feeds | Promise<Feeds> | undefined
   let dropped = 0
   for (let step = begin; step < end; step++) {
-    const feeds = await next
-    const start = performance.now()
+    const feeds = await (next ?? feedsOf(step))
     const running = learner.step(feeds, {
       learningRate: learningRateAt(rates, step),
       emaDecay: emaDecayAt(options.emaDecay, step),
       step,
     })
-    if (step + 1 < end) next = feedsOf(step + 1)
+    if (step + 1 < end && !options.inTurn) next = feedsOf(step + 1)
     const { scalars, applied } = await running
     dropped = applied ? 0 : dropped + 1
     if (dropped === patience)
       throw new RangeError(`training: ${patience} steps in a row were not finite; resume with a lower learning rate`)
-    if (applied) average(step, scalars, performance.now() - start)
+    const now = performance.now()
+    if (applied) average(step, scalars, now - start)
+    start = now
     const last = step + 1 === end || signal.aborted
     if (last || (step + 1) % options.saveEvery === 0) await save(step + 1)
     if (signal.aborted) {
