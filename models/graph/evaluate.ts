@@ -9,7 +9,16 @@
  */
 
 import { expansion, isComposite } from './composites.ts'
-import { type Graph, type Primitive, type Shape, sizeOf, topologicalOrder, type Value, type ValueOf } from './graph.ts'
+import {
+  type Graph,
+  type Primitive,
+  type Shape,
+  sameShape,
+  sizeOf,
+  topologicalOrder,
+  type Value,
+  type ValueOf,
+} from './graph.ts'
 import { at } from './ops.ts'
 
 export interface Tensor {
@@ -217,7 +226,7 @@ const repeatingStrides = (shape: Shape): number[] =>
 
 /** A tensor repeated along its axes of size one. */
 function spread({ shape, data }: Tensor, to: Shape): Float64Array {
-  if (shape.join() === to.join()) return data
+  if (sameShape(shape, to)) return data
   const lead = new Array<number>(to.length - shape.length).fill(0)
   return read(data, offsetsOf(to, [...lead, ...repeatingStrides(shape)]))
 }

@@ -173,7 +173,7 @@ export function parameter(name: string, shape: Shape, initializer: Initializer):
   const full = currentScope === '' ? name : `${currentScope}.${name}`
   const known = currentTrace.parameters.get(full)
   if (known !== undefined) {
-    if (known.shape.join() === shape.join()) return known
+    if (sameShape(known.shape, shape)) return known
     throw new RangeError(`${full}: asked for shape [${shape}], but the trace holds [${known.shape}]; rename one`)
   }
   const fresh = value('parameter', [], { name: full, shape, initializer }, shape)
@@ -224,6 +224,13 @@ export function topologicalOrder(roots: readonly Value[], inputsOf = (node: Valu
     }
   }
   return order
+}
+
+/** Whether two shapes have the same sizes. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  if (a.length !== b.length) return false
+  for (let axis = 0; axis < a.length; axis++) if (a[axis] !== b[axis]) return false
+  return true
 }
 
 /** Number of elements of a shape. */

@@ -10,6 +10,7 @@ import {
   type Primitive,
   type PrimitiveAttributes,
   type Shape,
+  sameShape,
   scopeName,
   sizeOf,
   type Value,
@@ -19,7 +20,7 @@ import {
 
 type ShapeRule<K extends Primitive> = (attributes: PrimitiveAttributes[K], inputs: readonly Shape[]) => Shape
 
-const sameShape = (_: unknown, inputs: readonly Shape[]): Shape => at(inputs, 0)
+const unchanged = (_: unknown, inputs: readonly Shape[]): Shape => at(inputs, 0)
 const broadcastShape = (_: unknown, inputs: readonly Shape[]): Shape => inputs.reduce(broadcastShapes)
 const reducedShape = ({ axes }: { readonly axes: readonly number[] }, inputs: readonly Shape[]): Shape =>
   at(inputs, 0).map((size, axis) => (axes.includes(axis) ? 1 : size))
@@ -29,18 +30,18 @@ export const shapeRules = {
   input: () => fail('input', 'is made by graph.input()'),
   parameter: ({ shape }) => shape,
   constant: () => fail('constant', 'is made by constant()'),
-  negate: sameShape,
-  exp: sameShape,
-  log: sameShape,
-  sqrt: sameShape,
-  reciprocal: sameShape,
-  sin: sameShape,
-  cos: sameShape,
-  tanh: sameShape,
-  erf: sameShape,
-  sigmoid: sameShape,
-  abs: sameShape,
-  relu: sameShape,
+  negate: unchanged,
+  exp: unchanged,
+  log: unchanged,
+  sqrt: unchanged,
+  reciprocal: unchanged,
+  sin: unchanged,
+  cos: unchanged,
+  tanh: unchanged,
+  erf: unchanged,
+  sigmoid: unchanged,
+  abs: unchanged,
+  relu: unchanged,
   add: broadcastShape,
   subtract: broadcastShape,
   multiply: broadcastShape,
@@ -57,14 +58,11 @@ export const shapeRules = {
       ? shape
       : fail('reshape', `[${at(inputs, 0)}] to [${shape}]: ${sizeOf(at(inputs, 0))} elements are not ${sizeOf(shape)}`),
   transpose: ({ permutation }, inputs) =>
-    [...permutation].sort((a, b) => a - b).join() ===
-    at(inputs, 0)
-      .map((_, axis) => axis)
-      .join()
+    permutation.length === at(inputs, 0).length && at(inputs, 0).every((_, axis) => permutation.includes(axis))
       ? permutation.map((axis) => at(at(inputs, 0), axis))
       : fail('transpose', `got [${permutation}], allowed is an order of the axes of [${at(inputs, 0)}]`),
   broadcast: ({ shape }, inputs) =>
-    broadcastShapes(at(inputs, 0), shape).join() === shape.join()
+    sameShape(broadcastShapes(at(inputs, 0), shape), shape)
       ? shape
       : fail('broadcast', `[${at(inputs, 0)}] does not broadcast to [${shape}]`),
   slice: ({ starts, ends }, inputs) =>
@@ -96,8 +94,8 @@ export const shapeRules = {
   convolutionInput: ({ size }, inputs) => [at(at(inputs, 0), 0), at(at(inputs, 1), 1), ...size],
   // inputs: input [N,C,H,W], cotangent of the output [N,O,h,w]; gives the cotangent of the kernel [O,C,kh,kw]
   convolutionKernel: ({ size }, inputs) => [at(at(inputs, 1), 1), at(at(inputs, 0), 1), ...size],
-  cast: sameShape,
-  stopGradient: sameShape,
+  cast: unchanged,
+  stopGradient: unchanged,
 } as const satisfies { readonly [K in Primitive]: ShapeRule<K> }
 
 const dtypeRules: Partial<Record<Primitive, (attributes: never, inputs: readonly Value[]) => DType>> = {
@@ -201,9 +199,9 @@ export function max(x: Value, axes: readonly number[] = x.shape.map((_, axis) =>
 }
 
 export function reshape(x: Value, shape: Shape): Value {
-  if (shape.join() === x.shape.join()) return x
+  if (sameShape(shape, x.shape)) return x
   const source = x.op === 'reshape' ? at(x.inputs, 0) : x
-  return source.shape.join() === shape.join() ? source : primitive('reshape', [source], { shape })
+  return sameShape(source.shape, shape) ? source : primitive('reshape', [source], { shape })
 }
 
 export function transpose(x: Value, permutation: readonly number[]): Value {
@@ -225,7 +223,7 @@ export function swapLast(x: Value): Value {
 }
 
 export function broadcast(x: Value, shape: Shape): Value {
-  return shape.join() === x.shape.join() ? x : primitive('broadcast', [x], { shape })
+  return sameShape(shape, x.shape) ? x : primitive('broadcast', [x], { shape })
 }
 
 /** Takes [start, end) along one axis; negative bounds count from the end. */
@@ -284,7 +282,7 @@ export function split(x: Value, parts: number, axis: number): Value[] {
 
 /** Sums a value down to a shape that broadcasts to it: the adjoint of broadcasting. */
 export function sumTo(x: Value, shape: Shape): Value {
-  if (x.shape.join() === shape.join()) return x
+  if (sameShape(x.shape, shape)) return x
   const lead = x.shape.length - shape.length
   const axes = x.shape
     .map((_, axis) => axis)
@@ -294,6 +292,7 @@ export function sumTo(x: Value, shape: Shape): Value {
 
 /** numpy's rule: align at the right; sizes must agree or be 1. */
 export function broadcastShapes(a: Shape, b: Shape): Shape {
+  if (sameShape(a, b)) return a
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, index) => {
     const left = a[index - rank + a.length] ?? 1

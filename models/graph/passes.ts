@@ -9,7 +9,16 @@
  */
 
 import { expansion, isComposite } from './composites.ts'
-import { type Composite, type Graph, graphOf, type Op, type Shape, topologicalOrder, type Value } from './graph.ts'
+import {
+  type Composite,
+  type Graph,
+  graphOf,
+  type Op,
+  type Shape,
+  sameShape,
+  topologicalOrder,
+  type Value,
+} from './graph.ts'
 import * as op from './ops.ts'
 
 export interface RewriteOptions {
@@ -131,11 +140,11 @@ function beneathBoth(node: Value, a: Value, b: Value): Value | undefined {
   if (a === b) return undefined
   const [left, right] = [a, b].map((side) => (side.op === 'reshape' ? op.at(side.inputs, 0) : undefined))
   if (left !== undefined && right !== undefined)
-    return left.shape.join() === right.shape.join() && a.shape.join() === b.shape.join()
+    return sameShape(left.shape, right.shape) && sameShape(a.shape, b.shape)
       ? over(node, left.shape, [left, right])
       : undefined
   const [source, whole, other] = left === undefined ? [right, b, a] : [left, a, b]
-  if (source === undefined || whole.shape.join() !== node.shape.join()) return undefined
+  if (source === undefined || !sameShape(whole.shape, node.shape)) return undefined
   const alongRows = other.shape.length === 0 || (other.shape.length === 1 && sameRows(whole.shape, source.shape))
   return alongRows ? over(node, source.shape, left === undefined ? [a, source] : [source, b]) : undefined
 }

@@ -97,8 +97,9 @@ describe('message', () => {
         fc.float({ noNaN: true }),
         fc.array(fc.maxSafeInteger(), { maxLength: 40 }),
         (words, data, number, list) => {
-          const inner = message().text(1, words).data(2, data).float(3, number).integers(4, list)
-          const bytes = nested(message().integer(1, 7).message(16, inner).bytes(), 16)
+          const outer = message().integer(1, 7)
+          outer.message(16, (inner) => inner.text(1, words).data(2, data).float(3, number).integers(4, list))
+          const bytes = nested(outer.bytes(), 16)
           expect(texts(bytes, 1)).toEqual([words])
           expect(all(bytes, 2)).toEqual([data])
           expect(float(all(bytes, 3)[0])).toBe(number)
@@ -106,6 +107,19 @@ describe('message', () => {
         },
       ),
     )
+  })
+
+  it.each([0, 1, 127, 128, 1013, 1014, 16_383, 16_384, 3_000_000])('nests %i bytes, whatever came before', (size) => {
+    const data = Uint8Array.from({ length: size }, (_, index) => index % 251)
+    for (const before of [0, 990, 1000, 1010, 1020]) {
+      const outer = message()
+        .data(1, new Uint8Array(before))
+        .message(2, (middle) => middle.message(3, (inner) => inner.integers(4, []).data(5, data).text(6, 'end')))
+      const inner = nested(outer.bytes(), 2, 3)
+      expect([all(inner, 4), texts(inner, 6)]).toEqual([[new Uint8Array(0)], ['end']])
+      expect(Buffer.compare(all(inner, 5)[0] as Uint8Array, data)).toBe(0)
+      expect(read(outer.bytes()).length).toBe(2)
+    }
   })
 
   it('keeps repeated fields in order', () => {

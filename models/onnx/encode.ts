@@ -65,33 +65,33 @@ const opsets = { '': 23, 'com.microsoft': 1 } as const
 
 /** ModelProto bytes. External data is referred to, never copied. */
 export function encode(model: OnnxModel): Uint8Array {
-  const proto = message().integer(1, irVersion).text(2, 'zoetrope').message(7, graphProto(model))
+  const proto = message()
+    .integer(1, irVersion)
+    .text(2, 'zoetrope')
+    .message(7, (graph) => writeGraph(graph, model))
   for (const [domain, version] of Object.entries(opsets))
-    proto.message(8, message().text(1, domain).integer(2, version))
+    proto.message(8, (opset) => opset.text(1, domain).integer(2, version))
   return proto.bytes()
 }
 
-function graphProto({ nodes, initializers, inputs, outputs }: OnnxModel): Message {
-  const proto = message()
-  for (const node of nodes) proto.message(1, nodeProto(node))
+function writeGraph(proto: Message, { nodes, initializers, inputs, outputs }: OnnxModel): void {
+  for (const each of nodes) proto.message(1, (node) => writeNode(node, each))
   proto.text(2, 'zoetrope')
-  for (const each of initializers) proto.message(5, tensorProto(each))
-  for (const port of inputs) proto.message(11, valueInfoProto(port))
-  for (const port of outputs) proto.message(12, valueInfoProto(port))
-  return proto
+  for (const each of initializers) proto.message(5, (tensor) => writeTensor(tensor, each))
+  for (const port of inputs) proto.message(11, (info) => writeValueInfo(info, port))
+  for (const port of outputs) proto.message(12, (info) => writeValueInfo(info, port))
 }
 
-function nodeProto({ name, type, domain, inputs, outputs, attributes }: OnnxNode): Message {
-  const proto = message()
+function writeNode(proto: Message, { name, type, domain, inputs, outputs, attributes }: OnnxNode): void {
   for (const each of inputs) proto.text(1, each)
   for (const each of outputs) proto.text(2, each)
   proto.text(3, name).text(4, type)
-  for (const [key, attribute] of Object.entries(attributes)) proto.message(5, attributeProto(key, attribute))
-  return domain === '' ? proto : proto.text(7, domain)
+  for (const key in attributes)
+    proto.message(5, (attribute) => writeAttribute(attribute.text(1, key), attributes[key] as OnnxAttribute))
+  if (domain !== '') proto.text(7, domain)
 }
 
-function attributeProto(name: string, attribute: OnnxAttribute): Message {
-  const proto = message().text(1, name)
+function writeAttribute(proto: Message, attribute: OnnxAttribute): Message {
   switch (attribute.kind) {
     case 'float':
       return proto.float(2, attribute.value).integer(20, 1)
@@ -106,19 +106,23 @@ function attributeProto(name: string, attribute: OnnxAttribute): Message {
   }
 }
 
-function tensorProto({ name, dtype, shape, data }: OnnxInitializer): Message {
-  const proto = message().integers(1, shape).integer(2, dtypeCodes[dtype]).text(8, name)
-  if (data.kind === 'inline') return proto.data(9, data.bytes)
-  for (const [key, value] of Object.entries({ location: data.location, offset: data.offset, length: data.length })) {
-    proto.message(13, message().text(1, key).text(2, String(value)))
+function writeTensor(proto: Message, { name, dtype, shape, data }: OnnxInitializer): void {
+  proto.integers(1, shape).integer(2, dtypeCodes[dtype]).text(8, name)
+  if (data.kind === 'inline') {
+    proto.data(9, data.bytes)
+    return
   }
-  return proto.integer(14, 1)
+  const { location, offset, length } = data
+  for (const [key, value] of Object.entries({ location, offset, length }))
+    proto.message(13, (entry) => entry.text(1, key).text(2, String(value)))
+  proto.integer(14, 1)
 }
 
-function valueInfoProto({ name, dtype, shape }: OnnxPort): Message {
-  const dimensions = message()
-  for (const size of shape) dimensions.message(1, message().integer(1, size))
-  return message()
+function writeValueInfo(proto: Message, { name, dtype, shape }: OnnxPort): void {
+  const writeShape = (proto: Message) => {
+    for (const size of shape) proto.message(1, (dimension) => dimension.integer(1, size))
+  }
+  proto
     .text(1, name)
-    .message(2, message().message(1, message().integer(1, dtypeCodes[dtype]).message(2, dimensions)))
+    .message(2, (type) => type.message(1, (tensor) => tensor.integer(1, dtypeCodes[dtype]).message(2, writeShape)))
 }

@@ -18,6 +18,7 @@ import {
   type Op,
   type Primitive,
   type Shape,
+  sameShape,
   sizeOf,
   topologicalOrder,
   type Value,
@@ -163,7 +164,7 @@ const fusedRules = {
     if (bias !== undefined) {
       const lead = [op.at(bias.shape, 0), op.at(bias.shape, 1)]
       const full = [...lead, op.at(node.shape, 1), op.at(second(node).shape, 1)]
-      const whole = full.join() === bias.shape.join() ? name(bias) : emit('Expand', [name(bias), longs(full)])
+      const whole = sameShape(full, bias.shape) ? name(bias) : emit('Expand', [name(bias), longs(full)])
       inputs.push('', '', whole)
     }
     const { heads, scale } = node.attributes
@@ -250,8 +251,9 @@ function emptySheet(uses: ReadonlyMap<Value, number>, forCpu: boolean) {
       return name
     },
     integers: (values, shape = [values.length]) => {
-      const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer)
-      return inline(`int64[${shape.join()}](${values.join()})`, 'int64', shape, bytes)
+      const key = `int64[${shape.join()}](${values.join()})`
+      if (initializers.has(key)) return key
+      return inline(key, 'int64', shape, new Uint8Array(BigInt64Array.from(values, BigInt).buffer))
     },
     floats: (data, shape) => {
       const key =

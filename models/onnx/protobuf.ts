@@ -1,9 +1,9 @@
 /**
  * The protobuf wire format, as far as writing needs it: varints, length-delimited fields, packed numbers.
  *
- * Knows no message; encode.ts does. Format: protobuf.dev, "Encoding". A message is one buffer that grows: a graph has tens
- * of thousands of fields, and an array for each would cost more than all else that is written. A nested message costs one
- * copy.
+ * Knows no message; encode.ts does. Format: protobuf.dev, "Encoding". A message is one buffer that grows, and what is
+ * nested in it is written where it belongs: a graph has tens of thousands of fields, and an array for each would cost
+ * more than all else that is written.
  */
 
 const textEncoder = new TextEncoder()
@@ -13,7 +13,7 @@ export const message = (): Message => new Message()
 
 /** Each call appends a field and returns the message. */
 export class Message {
-  #bytes = new Uint8Array(64)
+  #bytes = new Uint8Array(1024)
   #length = 0
 
   /** What is written; shares memory with the message, which is to be left alone from then on. */
@@ -30,44 +30,62 @@ export class Message {
 
   float(field: number, value: number): Message {
     this.#key(field, 5)
-    return this.#append(new Uint8Array(Float32Array.of(value).buffer))
+    this.#reserve(4)
+    new DataView(this.#bytes.buffer).setFloat32(this.#length, value, true)
+    this.#length += 4
+    return this
   }
 
   text(field: number, value: string): Message {
-    if (!isAscii(value)) return this.data(field, textEncoder.encode(value))
     this.#key(field, 2)
-    this.#varint(value.length)
-    this.#reserve(value.length)
-    for (let index = 0; index < value.length; index++) this.#bytes[this.#length++] = value.charCodeAt(index)
-    return this
+    const start = this.#length++
+    // Three bytes at most for each of JavaScript's sixteen bits.
+    this.#reserve(3 * value.length)
+    const { written } = textEncoder.encodeInto(value, this.#bytes.subarray(this.#length))
+    this.#length += written
+    return this.#measured(start)
   }
 
   data(field: number, value: Uint8Array): Message {
     this.#key(field, 2)
     this.#varint(value.length)
-    return this.#append(value)
+    this.#reserve(value.length)
+    this.#bytes.set(value, this.#length)
+    this.#length += value.length
+    return this
   }
 
-  message(field: number, value: Message): Message {
-    return this.data(field, value.bytes())
+  /** A message of its own, which `write` fills. */
+  message(field: number, write: (inner: Message) => unknown): Message {
+    this.#key(field, 2)
+    const start = this.#length++
+    write(this)
+    return this.#measured(start)
   }
 
   /** Packed varints. */
   integers(field: number, values: readonly number[]): Message {
-    const packed = new Message()
-    for (const value of values) packed.#varint(value)
-    return this.message(field, packed)
+    return this.message(field, () => {
+      for (const value of values) this.#varint(value)
+    })
+  }
+
+  /** Writes before what has come since `start` how long it is; one byte is kept for that, and most needs no more. */
+  #measured(start: number): Message {
+    const size = this.#length - start - 1
+    let bytes = 1
+    for (let rest = size; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes++
+    // Before going back to the start: growing keeps nothing that lies beyond the length.
+    this.#reserve(longestVarint)
+    if (bytes > 1) this.#bytes.copyWithin(start + bytes, start + 1, this.#length)
+    this.#length = start
+    this.#varint(size)
+    this.#length += size
+    return this
   }
 
   #key(field: number, wire: number): void {
     this.#varint(field * 8 + wire)
-  }
-
-  #append(bytes: Uint8Array): Message {
-    this.#reserve(bytes.length)
-    this.#bytes.set(bytes, this.#length)
-    this.#length += bytes.length
-    return this
   }
 
   /** Base-128 groups, least significant first; negative numbers as 64-bit two's complement. */
@@ -92,12 +110,6 @@ export class Message {
     larger.set(this.bytes())
     this.#bytes = larger
   }
-}
-
-/** Names are, nearly all; the encoder’s call costs more than they do. */
-function isAscii(text: string): boolean {
-  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) >= 0x80) return false
-  return true
 }
 
 /** Seven of 64 bits to a byte. */

@@ -38,7 +38,7 @@ export function conditionsGraph(denoiser: DitConfig, batch: 1 | 2, length: numbe
     time: op.reshape(everywhere(time, [rowsAtOnce, 1], featureWidth), [all, 1, featureWidth]),
     guidance: guidance && everywhere(guidance, [1, 1], featureWidth),
   }
-  const modulation = op.concatenate(asked(denoiser, rows).modulation, -1)
+  const modulation = op.concatenate(asked(denoiser, rows).modulation.flat(), -1)
   const readings = asked(denoiser, {
     ...rows,
     text,
@@ -48,7 +48,7 @@ export function conditionsGraph(denoiser: DitConfig, batch: 1 | 2, length: numbe
   })
   return {
     modulation: op.reshape(modulation, [rowsAtOnce, batch, op.at(modulation.shape, 3)]),
-    reading: op.concatenate(readings.reading, -1),
+    reading: op.concatenate(readings.reading.flat(), -1),
   }
 }
 
@@ -56,13 +56,13 @@ export function conditionsGraph(denoiser: DitConfig, batch: 1 | 2, length: numbe
 export function toldConditions(denoiser: DitConfig, batch: 1 | 2, length: number): Conditions {
   const { textWidth, featureWidth } = denoiser
   const blank = (shape: readonly number[]) => op.broadcast(op.constant(0), shape)
-  const values = asked(denoiser, {
+  const groups = asked(denoiser, {
     text: blank([1, length, textWidth]),
     pooled: blank([1, textWidth]),
     time: blank([1, 1, featureWidth]),
     guidance: denoiser.guided ? blank([1, featureWidth]) : undefined,
   })
-  const width = (kind: ConditionKind) => values[kind].reduce((total, value) => total + lastSize(value), 0)
+  const width = (kind: ConditionKind) => groups[kind].flat().reduce((total, value) => total + lastSize(value), 0)
   const given = {
     modulation: input('modulation', [batch, width('modulation')]),
     reading: input('reading', [batch, length, width('reading')]),
@@ -73,8 +73,10 @@ export function toldConditions(denoiser: DitConfig, batch: 1 | 2, length: number
     modulation: batch === 1 ? op.reshape(given.modulation, [width('modulation')]) : given.modulation,
   }
   const taken = { modulation: 0, reading: 0 }
-  return (kind, compute) =>
-    compute().map((value) => {
+  const answered = { modulation: 0, reading: 0 }
+  // What it would have computed is known already, in size.
+  return (kind) =>
+    op.at(groups[kind], answered[kind]++).map((value) => {
       const [from, size] = [taken[kind], lastSize(value)]
       taken[kind] += size
       const part = op.slice(packed[kind], -1, from, taken[kind])
@@ -82,9 +84,9 @@ export function toldConditions(denoiser: DitConfig, batch: 1 | 2, length: number
     })
 }
 
-/** All that the network asks for, in its order, on the smallest latents. */
-function asked(denoiser: DitConfig, told: Told): Readonly<Record<ConditionKind, readonly Value[]>> {
-  const values = { modulation: [] as Value[], reading: [] as Value[] }
+/** All that the network asks for, ask by ask in its order, on the smallest latents. */
+function asked(denoiser: DitConfig, told: Told): Readonly<Record<ConditionKind, readonly (readonly Value[])[]>> {
+  const groups = { modulation: [] as (readonly Value[])[], reading: [] as (readonly Value[])[] }
   const { channels, patch } = denoiser
   const [batch, length] = told.text.shape as [number, number]
   scope('dit', () =>
@@ -94,12 +96,12 @@ function asked(denoiser: DitConfig, told: Told): Readonly<Record<ConditionKind, 
       textBias: op.broadcast(op.constant(0), [batch, 1, 1, length]),
       conditions: (kind, compute) => {
         const computed = compute()
-        values[kind].push(...computed)
+        groups[kind].push(computed)
         return computed
       },
     }),
   )
-  return values
+  return groups
 }
 
 const lastSize = ({ shape }: Value): number => op.at(shape, shape.length - 1)

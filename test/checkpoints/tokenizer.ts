@@ -74,22 +74,24 @@ export function toySpiece({ bytes = false, charsmap = true, prefix = true, model
   const model = message()
   vocab.forEach(([piece, score], id) => {
     const type = id === unk_id ? 2 : id < 3 ? 3 : id < 3 + (bytes ? 256 : 0) ? 6 : 1
-    const entry = message()
-      .text(1, piece as string)
-      .float(2, score as number)
-    model.message(1, type === 1 ? entry : entry.integer(3, type))
+    model.message(1, (entry) => {
+      entry.text(1, piece as string).float(2, score as number)
+      if (type !== 1) entry.integer(3, type)
+    })
   })
-  model.message(
-    2,
-    message()
+  model.message(2, (trainer) =>
+    trainer
       .integer(3, modelType)
       .integer(4, vocab.length)
       .integer(35, bytes ? 1 : 0),
   )
   // What the map says is stood in for; that there is one counts.
-  const normalizer = message()
-    .text(1, 'nmt_nfkc')
-    .integer(3, prefix ? 1 : 0)
-    .integer(4, 1)
-  return model.message(3, charsmap ? normalizer.data(2, Uint8Array.of(1, 2, 3)) : normalizer).bytes()
+  model.message(3, (normalizer) => {
+    normalizer
+      .text(1, 'nmt_nfkc')
+      .integer(3, prefix ? 1 : 0)
+      .integer(4, 1)
+    if (charsmap) normalizer.data(2, Uint8Array.of(1, 2, 3))
+  })
+  return model.bytes()
 }
