@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import type { Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../models/node/start/ports.ts'
-import { ended, developmentKey as key, launch, ready, type Started } from '../../test/started.ts'
+import { ended, developmentKey as key, launch, type Started, ready as started } from '../../test/started.ts'
 import { audit, withAxe } from '../../test/studio/axe.ts'
-import { makeVideo, oneMore, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
+import { makeVideo, oneMore, ready, runsKept, type StudioSite, studioSite, withoutGpu } from '../../test/studio/site.ts'
 import { toyModel } from '../../test/toy-model.ts'
+import type { VideoRequest } from '../events.ts'
 
 let models: string
 let port: number
@@ -34,7 +35,7 @@ beforeAll(async () => {
   await withAxe(site.context)
   port = await freePort(21_600)
   const environment = { DEVELOPMENT_KEY: key, PUBLIC_URL: site.url.replace(/\/$/, '') }
-  stack = await ready(launch({ port, nodePort: await freePort(21_605), models, environment }))
+  stack = await started(launch({ port, nodePort: await freePort(21_605), models, environment }))
   page = await site.open()
   page.on('request', (request) => {
     carried.push(request.url())
@@ -97,6 +98,22 @@ const keptIn = () =>
     database.close()
     return kept
   })
+
+/** As a tab that died in the middle of it leaves a run. */
+const leaveBehind = (request: VideoRequest) =>
+  page.evaluate(
+    async (run) => {
+      const settled = <T>(asked: IDBRequest<T>) =>
+        new Promise<T>((resolve, reject) => {
+          asked.onsuccess = () => resolve(asked.result)
+          asked.onerror = () => reject(asked.error)
+        })
+      const database = await settled(indexedDB.open('zoetrope-studio'))
+      await settled(database.transaction('runs', 'readwrite').objectStore('runs').put(run))
+      database.close()
+    },
+    { id: 'left', request },
+  )
 
 describe('the studio before the real Worker and node', () => {
   it('says that a key opens the cloud, and is right', async () => {
@@ -182,6 +199,32 @@ describe('the studio before the real Worker and node', () => {
     await page.waitForSelector('.card:has-text("an orange fox jumps")')
     await page.waitForSelector('#post', { state: 'hidden' })
     expect(posted).toHaveLength(1)
+  })
+
+  it('sends a run that was left behind where it is to go now, once, and keeps it no longer', async () => {
+    posted.length = 0
+    await leaveBehind({ prompt: 'a white cup spins', seed: 3, model: 'toy', inferenceMode: 'only_in_cloud' })
+    expect(await runsKept(page)).toBe(1)
+    await page.reload()
+    await page.waitForSelector('.letter:has-text("a white cup spins")')
+    expect(await runsKept(page)).toBe(0)
+    await giveKey(key)
+    await page.waitForSelector('.card:has-text("a white cup spins")')
+    await page.waitForSelector('#post', { state: 'hidden' })
+    await page.reload()
+    await ready(page)
+    expect(posted.map(({ prompt }) => prompt)).toEqual(['a white cup spins'])
+    expect([await runsKept(page), (await keptIn()).letters]).toEqual([0, []])
+  })
+
+  it('says why a run that was left behind cannot go on, and keeps it no longer', async () => {
+    const cards = await page.locator('.card').count()
+    await leaveBehind({ prompt: 'a pink crab', model: 'toy', inferenceMode: 'only_on_device', numInferenceSteps: 9999 })
+    await page.reload()
+    await page.waitForSelector('#problem:not([hidden])')
+    expect(await page.textContent('#problem')).toContain('9999')
+    await expect.poll(() => runsKept(page)).toBe(0)
+    expect(await page.locator('.card').count()).toBe(cards)
   })
 
   it('keeps the credential out of every address, every store and the page', async () => {

@@ -15,7 +15,7 @@ import { byId, create } from './elements.ts'
 import { extendable, extensionOf, joined, lastFrameOf } from './extension.ts'
 import { createGallery, type Gallery, type Kept } from './gallery.ts'
 import { allowOwnScripts, keepRuntime, registerOffline } from './offline.ts'
-import { type Abandoned, abandonedRun, keepRun, onLetGo } from './pending.ts'
+import { abandonedRun, type KeptRun, keepRun, onLetGo } from './pending.ts'
 import { createPlaces, mayWait } from './places.ts'
 import { createPost, type Post } from './post.ts'
 import { progressIn } from './progress.ts'
@@ -60,7 +60,7 @@ let shown: Kept | undefined
 let gallery: Gallery | undefined
 let post: Post | undefined
 /** What was cut and waits until this page is free. */
-let left: Abandoned | undefined
+let left: KeptRun | undefined
 let takingUp: Promise<void> = Promise.resolve()
 
 /** A credential is the consent to use the cloud, so without one the client knows no service. */
@@ -158,7 +158,7 @@ interface Begun {
 interface Purpose {
   readonly beside?: Kept
   readonly after?: Kept
-  readonly taken?: Abandoned
+  readonly taken?: KeptRun
 }
 
 /** Runs a request to its end; what fails is said beside the button. */
@@ -207,7 +207,7 @@ function takeUp(): Promise<void> {
   return takingUp
 }
 
-async function goOn(taken: Abandoned): Promise<void> {
+async function goOn(taken: KeptRun): Promise<void> {
   const { request, after } = taken
   const clip = after === undefined ? undefined : gallery?.find(after)
   // Without the clip that it extends it is nothing to go on with.
@@ -222,9 +222,9 @@ async function begin(request: VideoRequest, { after, taken }: Purpose): Promise<
   const route = await client.videos.route(request)
   if (route.source === 'on_device') {
     const begun = { request, ...(after === undefined ? {} : { after: after.id }) }
-    const ended = taken?.end ?? (storage && (await keepRun(storage, begun)))
+    const kept = taken ?? (storage && (await keepRun(storage, begun)))
     const begins = after === undefined ? {} : { firstFrame: lastFrameOf(after.clip) }
-    const settle = async () => ended?.()
+    const settle = async () => kept?.end()
     try {
       return { job: await client.videos.create(request, begins), settle }
     } catch (error) {

@@ -18,9 +18,9 @@ async function slowToRemove(): Promise<Storage> {
 describe('a run', () => {
   it('that ends while another waits for it is not begun once more', async () => {
     const storage = await slowToRemove()
-    const ended = await keepRun(storage, begun)
+    const kept = await keepRun(storage, begun)
     const waiting = abandonedRun(storage)
-    await ended()
+    await kept.end()
     expect(await waiting).toBeUndefined()
   })
 
@@ -37,8 +37,8 @@ describe('a run', () => {
 
   it('that a full storage does not take goes on unkept', async () => {
     const storage = await open()
-    const ended = await keepRun({ ...storage, put: () => Promise.reject(new Error('full')) }, begun)
-    await ended()
+    const kept = await keepRun({ ...storage, put: () => Promise.reject(new Error('full')) }, begun)
+    await kept.end()
     expect(await storage.all('runs')).toEqual([])
   })
 

@@ -22,8 +22,8 @@ interface Run extends Begun {
   readonly id: string
 }
 
-/** A run that was left behind. It stays kept, and held by this tab, until it ends. */
-export interface Abandoned extends Begun {
+/** A run of this tab's: begun here, or left behind and taken up. It stays kept, and held, until it ends. */
+export interface KeptRun extends Begun {
   readonly end: () => Promise<void>
 }
 
@@ -42,17 +42,16 @@ const heed = ({ type }: Event) => {
 }
 for (const kind of ['pagehide', 'pageshow']) addEventListener(kind, heed)
 
-/** Keeps a run until the answer is called. */
-export async function keepRun(storage: Storage, begun: Begun): Promise<() => Promise<void>> {
+export async function keepRun(storage: Storage, begun: Begun): Promise<KeptRun> {
   const run: Run = { id: crypto.randomUUID(), ...begun }
   const release = await held(run.id)
   // A full storage refuses. To be taken up later is not worth the run itself.
   await storage.put('runs', run).catch(() => {})
-  return () => ended(storage, run.id, release)
+  return { ...run, end: () => ended(storage, run.id, release) }
 }
 
 /** A run that nobody holds any more; from now on this tab does. */
-export async function abandonedRun(storage: Storage): Promise<Abandoned | undefined> {
+export async function abandonedRun(storage: Storage): Promise<KeptRun | undefined> {
   for (const { id } of await storage.all<Run>('runs')) {
     const release = await held(id, AbortSignal.timeout(dying))
     if (release === undefined) continue
