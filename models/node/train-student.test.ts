@@ -161,7 +161,10 @@ describe('a student that learns from its own clips', () => {
     const latents = Float32Array.from({ length: 4 * 16 * 32 }, (_, n) => film[Math.floor(n / 32) % 16] as number)
     const given = { set: { ...set, latents }, teacher: { ...student, [bias]: film }, student, origin: 'it', run: 'own' }
     const said = await trained({ ...given, matching: 16, learningRate: 0.004 })
-    expect(said).toEqual(['the student of 2 steps learns from its own clips'])
+    expect(said).toEqual([
+      'the student of 2 steps learns from its own clips',
+      'a companion and a critic get to know it first, 16 rounds',
+    ])
     const half = await lastStudent('own', 2)
     await trained({ ...given, matching: 32, learningRate: 0.004 })
     const whole = await lastStudent('own', 2)
