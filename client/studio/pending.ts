@@ -42,6 +42,7 @@ const heed = ({ type }: Event) => {
 }
 for (const kind of ['pagehide', 'pageshow']) addEventListener(kind, heed)
 
+/** Keeps a run that begins here. */
 export async function keepRun(storage: Storage, begun: Begun): Promise<KeptRun> {
   const run: Run = { id: crypto.randomUUID(), ...begun }
   const release = await held(run.id)
