@@ -122,6 +122,11 @@ describe('message', () => {
     }
   })
 
+  it('keeps short words wherever in its buffer they end', () => {
+    for (let before = 1000; before < 1030; before++)
+      expect(texts(message().data(1, new Uint8Array(before)).text(2, 'ab').bytes(), 2)).toEqual(['ab'])
+  })
+
   it('keeps repeated fields in order', () => {
     const bytes = message().text(1, 'b').text(1, 'a').text(1, '').bytes()
     expect(texts(bytes, 1)).toEqual(['b', 'a', ''])
